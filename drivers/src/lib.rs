@@ -1,0 +1,3 @@
+//! Devices: serial, PCI, virtio, clocks, random numbers, power
+#![no_std]
+

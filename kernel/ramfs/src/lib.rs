@@ -1,0 +1,3 @@
+//! A filesystem in memory
+#![no_std]
+#![forbid(unsafe_code)]
