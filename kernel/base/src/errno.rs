@@ -8,7 +8,6 @@ pub struct Errno(u16);
 
 macro_rules! errnos {
     ($($name:ident = $value:literal, $text:literal;)*) => {
-        #[allow(missing_docs, reason = "the text is the documentation")]
         impl Errno {
             $(#[doc = $text] pub const $name: Errno = Errno($value);)*
         }

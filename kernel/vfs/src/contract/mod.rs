@@ -1,0 +1,22 @@
+//! What a filesystem is: nodes by kind, their operations, and the types that cross the boundary.
+//!
+//! Every operation is atomic inside its filesystem: one lock, one transaction. Callers hold no lock that a
+//! filesystem could need, so the overlay calls its layers directly.
+
+mod attr;
+mod dir;
+mod file;
+mod fs;
+mod name;
+mod node;
+mod upper;
+
+pub use attr::{Access, Attr, DeviceNumber, FileType, NewKind, NewNode, SetAttr, SetTime, mode};
+pub use dir::{Cookie, DirEntry, DirOps, DirSink, Expect, RenameMode, RenameOp};
+pub use file::{AllocateMode, FileOps, OpenIntent};
+pub use fs::{FileHandle, FileSystem, FsContext, StatFs};
+pub use name::{NAME_MAX, Name, NameBuf};
+pub use node::{Node, NodeId, NodeOps, SpecialOps, SymlinkOps, SyncKind, XattrMode};
+pub use upper::{
+    Over, Parent, Publish, SourceLeft, Subject, UpperDir, UpperRename, UpperRenameMode, Victim, XattrChange,
+};
