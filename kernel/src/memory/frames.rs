@@ -1,0 +1,244 @@
+//! The frame allocator: a binary buddy system over all usable physical memory.
+//!
+//! One byte a frame says whether a free block begins there and of what order; the lists of free blocks run
+//! through the free frames themselves. Taking and giving back are O(log n), memory that is never used is
+//! never touched, and start-up costs a byte a frame. The crates for this were looked at: their free lists
+//! are searched for the buddy at each release, which is O(n) in fragmented memory.
+//!
+//! Locks: [`FRAMES`] is innermost; nothing is called while it is held. Interrupt handlers do not allocate.
+
+use core::ops::Range;
+
+use boot::layout::{PAGE_SIZE, direct};
+use spin::Mutex;
+
+/// The largest block is 2^18 frames: a gigabyte.
+const MAX_ORDER: usize = 18;
+
+/// The state of a frame that is in use or inside a block.
+const NOT_FREE_HEAD: u8 = 0xff;
+
+/// The end of a list. No free block begins at frame 0.
+const NIL: u32 = 0;
+
+static FRAMES: Mutex<Frames> = Mutex::new(Frames::new());
+
+/// How much memory there is, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Managed by the allocator.
+    pub(crate) total: u64,
+    /// Free now.
+    pub(crate) free: u64,
+}
+
+struct Frames {
+    /// One state a frame, by frame number.
+    states: &'static mut [u8],
+    /// The first block of each order's list.
+    heads: [u32; MAX_ORDER + 1],
+    /// Bit n: the list of order n is not empty.
+    nonempty: u32,
+    free: u64,
+    total: u64,
+}
+
+/// What a free block holds in its first bytes.
+#[repr(C)]
+struct Links {
+    next: u32,
+    previous: u32,
+}
+
+impl Frames {
+    const fn new() -> Self {
+        Self { states: &mut [], heads: [NIL; MAX_ORDER + 1], nonempty: 0, free: 0, total: 0 }
+    }
+
+    fn links(&mut self, frame: u32) -> *mut Links {
+        direct(u64::from(frame) * PAGE_SIZE) as *mut Links
+    }
+
+    fn push(&mut self, frame: u32, order: usize) {
+        let head = self.heads[order];
+        let links = self.links(frame);
+        // SAFETY: the block is free, so its memory is this allocator's; the direct map shows it.
+        unsafe { links.write(Links { next: head, previous: NIL }) };
+        if head != NIL {
+            // SAFETY: as above: the head of a list is a free block.
+            unsafe { (*self.links(head)).previous = frame };
+        }
+        self.heads[order] = frame;
+        self.nonempty |= 1 << order;
+        self.states[frame as usize] = order as u8;
+    }
+
+    fn unlink(&mut self, frame: u32, order: usize) {
+        // SAFETY: the caller found the block in the list of this order, so it is free.
+        let Links { next, previous } = unsafe { self.links(frame).read() };
+        if previous == NIL {
+            self.heads[order] = next;
+            if next == NIL {
+                self.nonempty &= !(1 << order);
+            }
+        } else {
+            // SAFETY: list members are free blocks.
+            unsafe { (*self.links(previous)).next = next };
+        }
+        if next != NIL {
+            // SAFETY: as above.
+            unsafe { (*self.links(next)).previous = previous };
+        }
+        self.states[frame as usize] = NOT_FREE_HEAD;
+    }
+
+    fn allocate(&mut self, order: usize) -> Option<u32> {
+        if order > MAX_ORDER {
+            return None;
+        }
+        let candidates = self.nonempty >> order << order;
+        if candidates == 0 {
+            return None;
+        }
+        let mut found = candidates.trailing_zeros() as usize;
+        let frame = self.heads[found];
+        self.unlink(frame, found);
+        while found > order {
+            found -= 1;
+            self.push(frame + (1 << found), found);
+        }
+        self.free -= 1 << order;
+        Some(frame)
+    }
+
+    fn release(&mut self, mut frame: u32, mut order: usize) {
+        self.free += 1 << order;
+        while order < MAX_ORDER {
+            let buddy = frame ^ (1 << order);
+            if self.states.get(buddy as usize) != Some(&(order as u8)) {
+                break;
+            }
+            self.unlink(buddy, order);
+            frame = frame.min(buddy);
+            order += 1;
+        }
+        self.push(frame, order);
+    }
+
+    /// Releases `frames` in the largest aligned blocks.
+    fn release_range(&mut self, frames: Range<u32>) {
+        let mut start = frames.start;
+        while start < frames.end {
+            let fits = (frames.end - start).ilog2() as usize;
+            let order = (start.trailing_zeros() as usize).min(fits).min(MAX_ORDER);
+            self.release(start, order);
+            start += 1 << order;
+        }
+    }
+}
+
+/// Places the table of `frames` bytes at physical address `table`, with every frame in use.
+///
+/// # Safety
+///
+/// The bytes must be usable memory that the direct map shows and that nobody else ever uses.
+pub(super) unsafe fn init(table: u64, frames: usize) {
+    // SAFETY: the caller gives the memory away.
+    let states = unsafe { core::slice::from_raw_parts_mut(direct(table) as *mut u8, frames) };
+    states.fill(NOT_FREE_HEAD);
+    FRAMES.lock().states = states;
+}
+
+/// Adds the whole frames within `range` of physical addresses.
+///
+/// # Safety
+///
+/// They must be usable memory below the table's end, free, and not added before.
+pub(super) unsafe fn add(range: Range<u64>) {
+    let start = range.start.div_ceil(PAGE_SIZE).max(1);
+    let end = range.end / PAGE_SIZE;
+    if start < end {
+        let mut frames = FRAMES.lock();
+        frames.total += end - start;
+        frames.release_range(start as u32..end as u32);
+    }
+}
+
+/// Takes `count` frames in a row and returns the first one's physical address, which is aligned to the next
+/// power of two of the length. `None` when there is no such block. The contents are whatever was there.
+pub(crate) fn allocate(count: usize) -> Option<u64> {
+    let order = count.max(1).next_power_of_two().trailing_zeros() as usize;
+    let mut frames = FRAMES.lock();
+    let first = frames.allocate(order)?;
+    let spare = first + count as u32..first + (1 << order);
+    frames.release_range(spare);
+    Some(u64::from(first) * PAGE_SIZE)
+}
+
+/// Gives `count` frames from physical address `start` on back.
+///
+/// # Safety
+///
+/// They must have been allocated, in one block or several, and nothing may refer to them any more.
+pub(crate) unsafe fn release(start: u64, count: usize) {
+    let first = (start / PAGE_SIZE) as u32;
+    FRAMES.lock().release_range(first..first + count as u32);
+}
+
+/// The memory that there is.
+pub(crate) fn usage() -> Usage {
+    let frames = FRAMES.lock();
+    Usage { total: frames.total * PAGE_SIZE, free: frames.free * PAGE_SIZE }
+}
+
+/// A frame that frees itself.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    address: u64,
+}
+
+impl Frame {
+    /// A frame with unknown contents; `None` when memory is out.
+    pub(crate) fn new() -> Option<Self> {
+        allocate(1).map(|address| Self { address })
+    }
+
+    /// A frame of zeros; `None` when memory is out.
+    pub(crate) fn zeroed() -> Option<Self> {
+        let mut frame = Self::new()?;
+        frame.bytes_mut().fill(0);
+        Some(frame)
+    }
+
+    /// Its physical address.
+    pub(crate) const fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// Its bytes.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8; PAGE_SIZE as usize] {
+        // SAFETY: the frame is owned, the direct map shows it, and the borrow keeps it exclusive.
+        unsafe { &mut *(direct(self.address) as *mut [u8; PAGE_SIZE as usize]) }
+    }
+
+    /// Gives the frame up without freeing it, to be taken back by [`Self::from_address`].
+    pub(crate) fn into_address(self) -> u64 {
+        core::mem::ManuallyDrop::new(self).address
+    }
+
+    /// Takes ownership of a frame again.
+    ///
+    /// # Safety
+    ///
+    /// `address` must come from [`Self::into_address`] or [`allocate`], and be taken back once.
+    pub(crate) unsafe fn from_address(address: u64) -> Self {
+        Self { address }
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        // SAFETY: the frame was allocated and is owned.
+        unsafe { release(self.address, 1) };
+    }
+}
