@@ -34,7 +34,7 @@ pub type MutexGuard<'a, T> = spin::mutex::MutexGuard<'a, T>;
 /// A readers-writer lock that may be held over I/O.
 pub type RwLock<T> = spin::rwlock::RwLock<T, Yield>;
 /// The shared guard of a [`RwLock`].
-pub type RwLockReadGuard<'a, T> = spin::rwlock::RwLockReadGuard<'a, T>;
+pub type RwLockReadGuard<'a, T> = spin::rwlock::RwLockReadGuard<'a, T, Yield>;
 /// The exclusive guard of a [`RwLock`].
 pub type RwLockWriteGuard<'a, T> = spin::rwlock::RwLockWriteGuard<'a, T, Yield>;
 /// A value that is computed once.
