@@ -30,7 +30,7 @@ impl RelaxStrategy for Yield {
 /// A mutual-exclusion lock that may be held over I/O.
 pub type Mutex<T> = spin::mutex::Mutex<T, Yield>;
 /// The guard of a [`Mutex`].
-pub type MutexGuard<'a, T> = spin::mutex::MutexGuard<'a, T>;
+pub type MutexGuard<'a, T> = spin::mutex::MutexGuard<'a, T, Yield>;
 /// A readers-writer lock that may be held over I/O.
 pub type RwLock<T> = spin::rwlock::RwLock<T, Yield>;
 /// The shared guard of a [`RwLock`].
