@@ -1,0 +1,134 @@
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::*;
+use crate::{CountingDisk, Fault, FaultDisk, MemoryDisk};
+
+const BLOCK: usize = 4096;
+
+fn numbered(blocks: usize) -> Vec<u8> {
+    (0..blocks).flat_map(|block| vec![(block % 251) as u8; BLOCK]).collect()
+}
+
+fn cache_over(disk: Arc<dyn BlockDevice>) -> BufferCache {
+    BufferCache::new(disk, BLOCK, 1 << 20).unwrap()
+}
+
+#[test]
+fn a_block_is_read_once_and_found_again() {
+    let disk = Arc::new(CountingDisk::new(Arc::new(MemoryDisk::from_image(&numbered(16)))));
+    let cache = cache_over(disk.clone());
+    assert!(cache.get(3).is_none());
+    assert!(cache.read(3).unwrap().read().iter().all(|&b| b == 3));
+    assert_eq!(cache.read(3).unwrap().block(), 3);
+    assert_eq!(disk.take().reads, 1);
+    assert_eq!(cache.read(16).unwrap_err(), Errno::EIO);
+}
+
+#[test]
+fn a_filled_range_comes_in_large_requests_of_one_batch() {
+    let disk = Arc::new(CountingDisk::new(Arc::new(MemoryDisk::from_image(&numbered(512)))));
+    let cache = BufferCache::new(disk.clone(), BLOCK, 4 << 20).unwrap();
+    cache.read(40).unwrap();
+    disk.take();
+    cache.fill(&[(0, 256)]).unwrap();
+    let counts = disk.take();
+    assert!((8..=10).contains(&counts.reads), "{counts:?}");
+    assert_eq!(counts.most_reads_in_flight, counts.reads);
+    let mut buf = vec![0; 3 * BLOCK];
+    let mut at = 0;
+    while at < buf.len() {
+        let got = cache.copy_out(38 + (at / BLOCK) as u64, at % BLOCK, &mut buf[at..]);
+        assert!(got > 0);
+        at += got;
+    }
+    assert_eq!(buf, numbered(512)[38 * BLOCK..41 * BLOCK]);
+    assert_eq!(disk.take().reads, 0);
+}
+
+#[test]
+fn queued_blocks_are_written_back_sorted_and_joined() {
+    let memory = Arc::new(MemoryDisk::new(1 << 21));
+    let disk = Arc::new(CountingDisk::new(memory.clone()));
+    let cache = cache_over(disk.clone());
+    let image = numbered(512);
+    for block in (0..64).rev() {
+        cache.store(block, &image[block as usize * BLOCK..][..BLOCK], Dirty::Queued).unwrap();
+    }
+    cache.store(200, &image[200 * BLOCK..300 * BLOCK], Dirty::Queued).unwrap();
+    assert_eq!(cache.queued_bytes(), 164 * BLOCK);
+    cache.write_back().unwrap();
+    assert_eq!(cache.queued_bytes(), 0);
+    let counts = disk.take();
+    assert!(counts.writes <= 7, "{counts:?}");
+    assert_eq!(counts.bytes_written, 164 * BLOCK as u64);
+    let written = memory.to_image();
+    assert_eq!(written[..64 * BLOCK], image[..64 * BLOCK]);
+    assert_eq!(written[200 * BLOCK..300 * BLOCK], image[200 * BLOCK..300 * BLOCK]);
+    cache.write_back().unwrap();
+    assert_eq!(disk.take().writes, 0);
+}
+
+#[test]
+fn held_blocks_wait_for_their_owner() {
+    let memory = Arc::new(MemoryDisk::new(1 << 20));
+    let cache = cache_over(memory.clone());
+    let buffers = [cache.create(5).unwrap(), cache.create(6).unwrap()];
+    for buffer in &buffers {
+        cache.write(buffer, Dirty::Held).fill(0xaa);
+    }
+    cache.write_back().unwrap();
+    assert!(memory.to_image().iter().all(|&b| b == 0));
+    cache.write_buffers(&buffers).unwrap();
+    assert!(memory.to_image()[5 * BLOCK..7 * BLOCK].iter().all(|&b| b == 0xaa));
+    assert!(!buffers[0].is_dirty());
+}
+
+#[test]
+fn clean_blocks_make_room_and_dirty_ones_stay() {
+    let memory = Arc::new(MemoryDisk::from_image(&numbered(2048)));
+    let cache = BufferCache::new(memory, BLOCK, 64 * BLOCK).unwrap();
+    cache.store(7, &[0xee; BLOCK], Dirty::Queued).unwrap();
+    for block in 100..1000 {
+        cache.read(block).unwrap();
+    }
+    assert!(cache.bytes() <= 64 * BLOCK, "{}", cache.bytes());
+    assert_eq!(cache.get(7).unwrap().read()[0], 0xee);
+    cache.write_back().unwrap();
+    cache.drop_clean();
+    assert_eq!(cache.bytes(), 0);
+    assert_eq!(cache.read(7).unwrap().read()[0], 0xee);
+}
+
+#[test]
+fn a_failed_read_leaves_nothing_and_a_failed_write_stays_dirty() {
+    let memory = Arc::new(MemoryDisk::from_image(&numbered(64)));
+    let disk = Arc::new(FaultDisk::new(memory.clone()));
+    let cache = cache_over(disk.clone());
+    disk.set(Fault::ReadSector(8 * 5));
+    assert_eq!(cache.fill(&[(0, 32)]).unwrap_err(), Errno::EIO);
+    assert!(cache.get(0).is_none());
+    assert_eq!(cache.read(5).unwrap_err(), Errno::EIO);
+    assert!(cache.read(4).is_ok());
+    disk.set(Fault::WriteSector(8 * 9));
+    cache.store(9, &[1; BLOCK], Dirty::Queued).unwrap();
+    assert_eq!(cache.write_back().unwrap_err(), Errno::EIO);
+    assert_eq!(cache.queued_bytes(), BLOCK);
+    disk.clear();
+    cache.write_back().unwrap();
+    assert_eq!(memory.to_image()[9 * BLOCK], 1);
+}
+
+#[test]
+fn forgotten_blocks_are_not_written() {
+    let memory = Arc::new(MemoryDisk::new(1 << 20));
+    let cache = cache_over(memory.clone());
+    cache.store(10, &[1; 8 * BLOCK], Dirty::Queued).unwrap();
+    cache.forget(12, 2);
+    assert_eq!(cache.queued_bytes(), 6 * BLOCK);
+    cache.store(12, &[2; BLOCK], Dirty::Queued).unwrap();
+    cache.write_back().unwrap();
+    let image = memory.to_image();
+    assert_eq!((image[11 * BLOCK], image[12 * BLOCK], image[13 * BLOCK], image[14 * BLOCK]), (1, 2, 0, 1));
+}

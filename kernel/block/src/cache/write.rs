@@ -1,0 +1,291 @@
+//! Changing blocks, and writing them to the device: sorted, coalesced, many requests in flight.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use base::sync::RwLockReadGuard;
+use base::{Errno, Error, Result};
+
+use super::run::{Run, bit, bits};
+use super::{Buffer, BufferCache, BufferWrite, Dirty, MAX_REQUEST};
+use crate::Io;
+
+/// Requests of one batch.
+const BATCH: usize = 32;
+/// Neighbours of less than this are copied together into one request; larger ones go from where they are.
+const GATHER_BELOW: usize = 32 * 1024;
+
+/// Dirty blocks in a row in one run.
+struct Segment<'a> {
+    run: &'a Arc<Run>,
+    first: u32,
+    count: u32,
+}
+
+impl Segment<'_> {
+    fn block(&self) -> u64 {
+        self.run.start + u64::from(self.first)
+    }
+
+    fn end(&self) -> u64 {
+        self.block() + u64::from(self.count)
+    }
+
+    fn bytes(&self) -> usize {
+        self.count as usize * self.run.block_size
+    }
+
+    fn mask(&self) -> u64 {
+        bits(self.count) << self.first
+    }
+}
+
+impl BufferCache {
+    /// Exclusive access to a block, which becomes dirty.
+    #[must_use]
+    pub fn write<'a>(&self, buffer: &'a Buffer, dirty: Dirty) -> BufferWrite<'a> {
+        let guard = buffer.run.data.write();
+        self.mark(&buffer.run, bit(buffer.index), dirty);
+        BufferWrite { guard, range: buffer.run.range(buffer.index, 1) }
+    }
+
+    /// A block whose content on the device does not matter: all zero, valid, not yet dirty.
+    ///
+    /// # Errors
+    /// `EIO` past the end of the device; `ENOMEM`.
+    pub fn create(&self, block: u64) -> Result<Buffer> {
+        if let Some(buffer) = self.get(block) {
+            buffer.run.data.write()[buffer.run.range(buffer.index, 1)].fill(0);
+            return Ok(buffer);
+        }
+        let mut data = Vec::new();
+        data.try_reserve_exact(self.block_size).map_err(|_| Error::new(Errno::ENOMEM, "buffer cache"))?;
+        data.resize(self.block_size, 0);
+        let run = self.insert(block, 1, data)?;
+        Ok(Buffer { run, index: 0 })
+    }
+
+    /// Replaces whole blocks from `start` on by `data`, a multiple of the block size, and marks them dirty.
+    ///
+    /// # Errors
+    /// `EIO` past the end of the device; `ENOMEM`: some blocks may have been replaced.
+    pub fn store(&self, start: u64, data: &[u8], dirty: Dirty) -> Result<()> {
+        let mut block = start;
+        let mut data = data;
+        while data.len() >= self.block_size {
+            let blocks = (data.len() / self.block_size) as u64;
+            if let Some(buffer) = self.get(block) {
+                let count = u64::from(buffer.run.blocks - buffer.index).min(blocks) as u32;
+                let present = (0..count).take_while(|i| buffer.run.is_valid(buffer.index + i)).count() as u32;
+                let (now, rest) = data.split_at(present as usize * self.block_size);
+                let mut guard = buffer.run.data.write();
+                self.mark(&buffer.run, bits(present) << buffer.index, dirty);
+                guard[buffer.run.range(buffer.index, present)].copy_from_slice(now);
+                drop(guard);
+                block += u64::from(present);
+                data = rest;
+                continue;
+            }
+            let absent = {
+                let inner = self.inner.lock();
+                let most = blocks.min(u64::from(self.max_run));
+                (0..most).take_while(|i| !inner.map.contains_key(&(block + i))).count()
+            };
+            if absent == 0 {
+                continue;
+            }
+            let (now, rest) = data.split_at(absent * self.block_size);
+            let mut copy = Vec::new();
+            copy.try_reserve_exact(now.len()).map_err(|_| Error::new(Errno::ENOMEM, "buffer cache"))?;
+            copy.extend_from_slice(now);
+            let run = self.insert(block, absent as u32, copy)?;
+            self.mark(&run, bits(run.blocks), dirty);
+            block += absent as u64;
+            data = rest;
+        }
+        Ok(())
+    }
+
+    fn insert(&self, start: u64, blocks: u32, data: Vec<u8>) -> Result<Arc<Run>> {
+        if start.checked_add(u64::from(blocks)).is_none_or(|end| end > self.blocks) {
+            return Err(Error::new(Errno::EIO, "block past the end of the device"));
+        }
+        let mut inner = self.inner.lock();
+        // A concurrent read-ahead may have brought one of the blocks since the caller looked.
+        for block in start..start + u64::from(blocks) {
+            if let Some(old) = inner.remove(block) {
+                old.valid.fetch_and(!bit((block - old.start) as u32), Ordering::Release);
+            }
+        }
+        inner.make_room(data.len(), self.limit());
+        let slot = inner.next_slot();
+        let run = Run::new(start, blocks, self.block_size, slot, data);
+        run.valid.store(bits(blocks), Ordering::Release);
+        inner.insert(&run);
+        Ok(run)
+    }
+
+    fn mark(&self, run: &Arc<Run>, mask: u64, dirty: Dirty) {
+        match dirty {
+            Dirty::Held => {
+                let held = run.held.fetch_or(mask, Ordering::Relaxed);
+                let was = run.dirty.fetch_or(mask, Ordering::Relaxed);
+                let left = (was & !held & mask).count_ones() as usize;
+                if left != 0 {
+                    self.queued_blocks.fetch_sub(left, Ordering::Relaxed);
+                }
+            }
+            Dirty::Queued => {
+                let was = run.dirty.fetch_or(mask, Ordering::Relaxed);
+                let new = (mask & !was).count_ones() as usize;
+                if new != 0 {
+                    self.queued_blocks.fetch_add(new, Ordering::Relaxed);
+                }
+                self.enqueue(run);
+            }
+        }
+    }
+
+    fn enqueue(&self, run: &Arc<Run>) {
+        if !run.queued.swap(true, Ordering::Relaxed) {
+            self.inner.lock().dirty.push(run.clone());
+        }
+    }
+
+    /// Writes all [`Dirty::Queued`] blocks. Not durable before a [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// `EIO`: what was not written stays dirty.
+    pub fn write_back(&self) -> Result<()> {
+        let _turn = self.writer.lock();
+        let mut runs = core::mem::take(&mut self.inner.lock().dirty);
+        if runs.is_empty() {
+            return Ok(());
+        }
+        runs.sort_unstable_by_key(|run| run.start);
+        let mut segments = Vec::new();
+        for run in &runs {
+            run.queued.store(false, Ordering::Relaxed);
+            let mut left = run.dirty.load(Ordering::Relaxed) & !run.held.load(Ordering::Relaxed);
+            while left != 0 {
+                let first = left.trailing_zeros();
+                let count = (left >> first).trailing_ones();
+                left &= !(bits(count) << first);
+                segments.push(Segment { run, first, count });
+            }
+        }
+        segments.sort_unstable_by_key(Segment::block);
+        let result = self.write_segments(&segments, Dirty::Queued);
+        if result.is_err() {
+            for run in &runs {
+                if run.dirty.load(Ordering::Relaxed) & !run.held.load(Ordering::Relaxed) != 0 {
+                    self.enqueue(run);
+                }
+            }
+        }
+        result
+    }
+
+    /// Writes [`Dirty::Held`] blocks, sorted by their number; they are clean and no longer held then.
+    ///
+    /// # Errors
+    /// `EIO`: what was not written stays dirty and held.
+    pub fn write_buffers(&self, sorted: &[Buffer]) -> Result<()> {
+        let _turn = self.writer.lock();
+        let mut segments: Vec<Segment<'_>> = Vec::with_capacity(sorted.len());
+        for buffer in sorted {
+            match segments.last_mut() {
+                Some(last) if Arc::ptr_eq(last.run, &buffer.run) && last.first + last.count == buffer.index => {
+                    last.count += 1;
+                }
+                _ => segments.push(Segment { run: &buffer.run, first: buffer.index, count: 1 }),
+            }
+        }
+        self.write_segments(&segments, Dirty::Held)
+    }
+
+    fn write_segments(&self, segments: &[Segment<'_>], dirty: Dirty) -> Result<()> {
+        let mut rest = segments;
+        while !rest.is_empty() {
+            // Requests as counts of segments: one large segment, or small neighbours to copy together.
+            let mut requests: Vec<&[Segment<'_>]> = Vec::with_capacity(BATCH);
+            while requests.len() < BATCH && !rest.is_empty() {
+                let mut taken = 1;
+                let mut bytes = rest[0].bytes();
+                while let Some(next) = rest.get(taken) {
+                    let joins = next.block() == rest[taken - 1].end()
+                        && bytes + next.bytes() <= MAX_REQUEST
+                        && (bytes < GATHER_BELOW || next.bytes() < GATHER_BELOW);
+                    if !joins {
+                        break;
+                    }
+                    bytes += next.bytes();
+                    taken += 1;
+                }
+                let (now, later) = rest.split_at(taken);
+                requests.push(now);
+                rest = later;
+            }
+            self.write_requests(&requests, dirty)?;
+        }
+        Ok(())
+    }
+
+    fn write_requests(&self, requests: &[&[Segment<'_>]], dirty: Dirty) -> Result<()> {
+        // The locks keep writers out; a block is clean from before its bytes are taken, so that a later change
+        // marks it again.
+        let mut locked: Vec<(&Arc<Run>, RwLockReadGuard<'_, Vec<u8>>)> = Vec::new();
+        let mut copies: Vec<Vec<u8>> = Vec::new();
+        for request in requests {
+            if let [segment] = request {
+                locked.push((segment.run, segment.run.data.read()));
+                self.clean(segment, dirty);
+            } else {
+                let mut copy = Vec::new();
+                let bytes = request.iter().map(Segment::bytes).sum();
+                copy.try_reserve_exact(bytes).map_err(|_| Error::new(Errno::ENOMEM, "write-back"))?;
+                for segment in *request {
+                    let guard = segment.run.data.read();
+                    self.clean(segment, dirty);
+                    copy.extend_from_slice(&guard[segment.run.range(segment.first, segment.count)]);
+                }
+                copies.push(copy);
+            }
+        }
+        let mut batch = Vec::with_capacity(requests.len());
+        let (mut direct, mut copied) = (locked.iter(), copies.iter());
+        for request in requests {
+            let sector = request[0].block() * self.sectors_per_block;
+            let data = match request {
+                [segment] => direct.next().map(|(run, guard)| &guard[run.range(segment.first, segment.count)]),
+                _ => copied.next().map(|copy| &copy[..]),
+            };
+            if let Some(data) = data {
+                batch.push(Io::Write { sector, data });
+            }
+        }
+        let result = self.device.transfer(&mut batch);
+        drop(batch);
+        if result.is_err() {
+            for segment in requests.iter().flat_map(|request| request.iter()) {
+                let mask = segment.mask() & segment.run.valid.load(Ordering::Relaxed);
+                self.mark(segment.run, mask, dirty);
+            }
+        }
+        result
+    }
+
+    fn clean(&self, segment: &Segment<'_>, dirty: Dirty) {
+        let was = segment.run.dirty.fetch_and(!segment.mask(), Ordering::Relaxed);
+        match dirty {
+            Dirty::Held => {
+                segment.run.held.fetch_and(!segment.mask(), Ordering::Relaxed);
+            }
+            Dirty::Queued => {
+                let count = (was & segment.mask()).count_ones() as usize;
+                self.queued_blocks.fetch_sub(count, Ordering::Relaxed);
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A disk that fails on demand.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use base::sync::Mutex;
+use base::{Errno, Error, Result};
+
+use crate::{BlockDevice, Capabilities, Io};
+
+/// What is to go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Every read that touches the sector fails.
+    ReadSector(u64),
+    /// Every write that touches the sector fails.
+    WriteSector(u64),
+    /// The read that many requests from now (0 is the next), and every one after it.
+    ReadsAfter(u64),
+    /// The write that many requests from now (0 is the next), and every one after it.
+    WritesAfter(u64),
+    /// Every flush.
+    Flushes,
+}
+
+/// A disk over another one that answers `EIO` where it was told to.
+pub struct FaultDisk {
+    disk: Arc<dyn BlockDevice>,
+    faults: Mutex<Vec<Fault>>,
+}
+
+impl FaultDisk {
+    /// A disk that passes everything on until a fault is [set](Self::set).
+    #[must_use]
+    pub fn new(disk: Arc<dyn BlockDevice>) -> Self {
+        Self { disk, faults: Mutex::new(Vec::new()) }
+    }
+
+    /// Adds a fault.
+    pub fn set(&self, fault: Fault) {
+        self.faults.lock().push(fault);
+    }
+
+    /// Removes all faults.
+    pub fn clear(&self) {
+        self.faults.lock().clear();
+    }
+
+    fn fails(&self, io: &Io<'_>) -> bool {
+        let write = matches!(io, Io::Write { .. });
+        let range = io.sector()..io.sector() + (io.len() / crate::SECTOR_SIZE) as u64;
+        let mut failed = false;
+        for fault in self.faults.lock().iter_mut() {
+            failed |= match fault {
+                Fault::ReadSector(sector) => !write && range.contains(sector),
+                Fault::WriteSector(sector) => write && range.contains(sector),
+                Fault::ReadsAfter(left) if !write => count_down(left),
+                Fault::WritesAfter(left) if write => count_down(left),
+                Fault::ReadsAfter(_) | Fault::WritesAfter(_) | Fault::Flushes => false,
+            };
+        }
+        failed
+    }
+}
+
+fn count_down(left: &mut u64) -> bool {
+    let now = *left == 0;
+    *left = left.saturating_sub(1);
+    now
+}
+
+impl BlockDevice for FaultDisk {
+    fn capabilities(&self) -> Capabilities {
+        self.disk.capabilities()
+    }
+
+    fn transfer(&self, batch: &mut [Io<'_>]) -> Result<()> {
+        let mut failed = false;
+        for io in batch.iter_mut() {
+            if self.fails(io) {
+                failed = true;
+            } else {
+                self.disk.transfer(core::slice::from_mut(io))?;
+            }
+        }
+        if failed { Err(Error::new(Errno::EIO, "injected fault")) } else { Ok(()) }
+    }
+
+    fn flush(&self) -> Result<()> {
+        if self.faults.lock().contains(&Fault::Flushes) {
+            return Err(Error::new(Errno::EIO, "injected flush fault"));
+        }
+        self.disk.flush()
+    }
+
+    fn discard(&self, sector: u64, sectors: u64) -> Result<()> {
+        self.disk.discard(sector, sectors)
+    }
+}
