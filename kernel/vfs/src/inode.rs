@@ -1,0 +1,249 @@
+//! The inode as the namespace knows it: a filesystem's [`Node`] with what all its names and opens share.
+//!
+//! There is one [`Inode`] for each node in use, found through the [`InodeTable`]. It keeps the permission triple (mode,
+//! owner, group), so that a search through a cached path asks no filesystem; the target of a symbolic link; who has the
+//! file open for writing; its record locks; and a named pipe's buffer.
+//!
+//! Lock order: [`Inode::lock`] is the directory lock of the crate's order (for other kinds: the attribute lock, after all
+//! directories). The table's own lock is innermost.
+
+use alloc::sync::{Arc, Weak};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+use base::sync::{Mutex, OnceLock, RwLock};
+use hashbrown::HashMap;
+
+use crate::locks::LockList;
+use crate::pipe::Pipe;
+use crate::{Attr, DirOps, Errno, FileType, Node, NodeId, Result, SetAttr};
+
+/// Which inode of which mounted filesystem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct InodeKey {
+    pub(crate) superblock: u64,
+    pub(crate) id: NodeId,
+}
+
+/// What permission checks need to know of an inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Triple {
+    pub(crate) kind: FileType,
+    pub(crate) mode: u16,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+impl From<&Attr> for Triple {
+    fn from(attr: &Attr) -> Self {
+        Self { kind: attr.kind, mode: attr.mode, uid: attr.uid, gid: attr.gid }
+    }
+}
+
+/// A node in use.
+pub(crate) struct Inode {
+    pub(crate) node: Node,
+    key: InodeKey,
+    /// Held shared over lookups in the directory, exclusively over changes of its entries and of the inode's attributes.
+    pub(crate) lock: RwLock<()>,
+    /// `st_mode`, and `MODE_KNOWN` once the triple is there.
+    mode: AtomicU32,
+    /// Owner in the upper half, group in the lower.
+    owner: AtomicU64,
+    /// The directory was removed: nothing is found in it or made in it any more.
+    dead: AtomicBool,
+    target: OnceLock<Arc<[u8]>>,
+    /// How many have the file open for writing; below zero, how many execute it.
+    writers: AtomicI64,
+    pub(crate) locks: Mutex<LockList>,
+    pipe: Mutex<Weak<Pipe>>,
+    table: Weak<InodeTable>,
+}
+
+const MODE_KNOWN: u32 = 1 << 31;
+
+impl Inode {
+    pub(crate) fn key(&self) -> InodeKey {
+        self.key
+    }
+
+    pub(crate) fn is_dir(&self) -> bool {
+        matches!(self.node, Node::Dir(_))
+    }
+
+    pub(crate) fn is_symlink(&self) -> bool {
+        matches!(self.node, Node::Symlink(_))
+    }
+
+    /// The directory; `ENOTDIR` else.
+    pub(crate) fn dir(&self) -> Result<&Arc<dyn DirOps>> {
+        self.node.as_dir()
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_dead(&self) {
+        self.dead.store(true, Ordering::Release);
+    }
+
+    /// The triple, if it is known.
+    #[inline]
+    pub(crate) fn cached_triple(&self) -> Option<Triple> {
+        let mode = self.mode.load(Ordering::Acquire);
+        if mode & MODE_KNOWN == 0 {
+            return None;
+        }
+        let owner = self.owner.load(Ordering::Relaxed);
+        Some(Triple {
+            kind: FileType::from_mode(mode)?,
+            mode: (mode & 0o7777) as u16,
+            uid: (owner >> 32) as u32,
+            gid: owner as u32,
+        })
+    }
+
+    /// The triple, asked of the filesystem where it is not known. The caller does not hold [`lock`](Self::lock).
+    pub(crate) fn triple(&self) -> Result<Triple> {
+        match self.cached_triple() {
+            Some(triple) => Ok(triple),
+            None => {
+                let _shared = self.lock.read();
+                self.triple_locked()
+            }
+        }
+    }
+
+    /// As [`triple`](Self::triple), for those who hold the lock.
+    pub(crate) fn triple_locked(&self) -> Result<Triple> {
+        match self.cached_triple() {
+            Some(triple) => Ok(triple),
+            None => {
+                let triple = Triple::from(&self.node.attr()?);
+                self.remember(triple);
+                Ok(triple)
+            }
+        }
+    }
+
+    /// Keeps what a filesystem was just told or just answered.
+    pub(crate) fn remember(&self, triple: Triple) {
+        self.owner.store(u64::from(triple.uid) << 32 | u64::from(triple.gid), Ordering::Relaxed);
+        self.mode.store(triple.kind.mode_bits() | u32::from(triple.mode) | MODE_KNOWN, Ordering::Release);
+    }
+
+    /// Forgets the triple: the next check asks the filesystem.
+    pub(crate) fn forget_triple(&self) {
+        self.mode.store(0, Ordering::Release);
+    }
+
+    /// Changes attributes; the caller holds the lock exclusively.
+    pub(crate) fn set_attr_locked(&self, change: &SetAttr) -> Result<()> {
+        let result = self.node.ops().set_attr(change);
+        if change.mode.is_some() || change.uid.is_some() || change.gid.is_some() {
+            self.forget_triple();
+        }
+        result
+    }
+
+    /// The target of a symbolic link, if it was read before.
+    pub(crate) fn cached_target(&self) -> Option<&Arc<[u8]>> {
+        self.target.get()
+    }
+
+    /// The target of a symbolic link; `EINVAL` for other kinds.
+    pub(crate) fn target(&self) -> Result<&Arc<[u8]>> {
+        let Node::Symlink(link) = &self.node else { return Err(Errno::EINVAL.into()) };
+        self.target.try_call_once(|| {
+            link.note_access();
+            link.target().map(Arc::from)
+        })
+    }
+
+    /// One more has the file open for writing: `ETXTBSY` while it is executed.
+    pub(crate) fn begin_writing(&self) -> Result<()> {
+        let claim = |count: i64| (count >= 0).then_some(count + 1);
+        self.writers.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim).map_err(|_| Errno::ETXTBSY)?;
+        Ok(())
+    }
+
+    pub(crate) fn end_writing(&self) {
+        self.writers.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// One more executes the file: `ETXTBSY` while it is open for writing.
+    pub(crate) fn begin_executing(&self) -> Result<()> {
+        let claim = |count: i64| (count <= 0).then_some(count - 1);
+        self.writers.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim).map_err(|_| Errno::ETXTBSY)?;
+        Ok(())
+    }
+
+    pub(crate) fn end_executing(&self) {
+        self.writers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The buffer behind a named pipe, shared by all who have it open.
+    pub(crate) fn pipe(&self, make: impl FnOnce() -> Arc<Pipe>) -> Arc<Pipe> {
+        let mut pipe = self.pipe.lock();
+        pipe.upgrade().unwrap_or_else(|| {
+            let new = make();
+            *pipe = Arc::downgrade(&new);
+            new
+        })
+    }
+}
+
+impl Drop for Inode {
+    fn drop(&mut self) {
+        if let Some(table) = self.table.upgrade() {
+            table.forget(&self.key);
+        }
+    }
+}
+
+/// Every inode in use.
+#[derive(Default)]
+pub(crate) struct InodeTable {
+    inodes: Mutex<HashMap<InodeKey, Weak<Inode>>>,
+}
+
+impl InodeTable {
+    /// The inode of a node, made if no one uses it yet.
+    pub(crate) fn get(self: &Arc<Self>, superblock: u64, node: Node) -> Arc<Inode> {
+        let key = InodeKey { superblock, id: node.id() };
+        let mut inodes = self.inodes.lock();
+        if let Some(inode) = inodes.get(&key).and_then(Weak::upgrade) {
+            // Two threads may race here only with nodes of one inode; the second node is dropped after the lock.
+            drop(inodes);
+            return inode;
+        }
+        let inode = Arc::new(Inode {
+            node,
+            key,
+            lock: RwLock::new(()),
+            mode: AtomicU32::new(0),
+            owner: AtomicU64::new(0),
+            dead: AtomicBool::new(false),
+            target: OnceLock::new(),
+            writers: AtomicI64::new(0),
+            locks: Mutex::default(),
+            pipe: Mutex::new(Weak::new()),
+            table: Arc::downgrade(self),
+        });
+        inodes.insert(key, Arc::downgrade(&inode));
+        inode
+    }
+
+    /// Removes the entry of an inode whose last user is gone, unless a new one took its place meanwhile.
+    fn forget(&self, key: &InodeKey) {
+        let mut inodes = self.inodes.lock();
+        if inodes.get(key).is_some_and(|inode| inode.strong_count() == 0) {
+            inodes.remove(key);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.inodes.lock().len()
+    }
+}
