@@ -1,0 +1,75 @@
+use std::format;
+use std::process::Command;
+use std::string::String;
+
+use base::time::Timestamp;
+use block::{BlockDevice, MemoryDisk};
+
+use super::*;
+
+fn options(block_size: u32, inode_size: u16) -> FormatOptions {
+    let now = Timestamp { secs: 1_800_000_000, nanos: 5 };
+    FormatOptions { block_size, inode_size, ..FormatOptions::new([0x5a; 32], now) }
+}
+
+/// What `e2fsck -fn` says of a disk; empty if it finds nothing.
+fn e2fsck(disk: &MemoryDisk, tag: &str) -> String {
+    let path = std::env::temp_dir().join(format!("strata-format-{}-{tag}.img", std::process::id()));
+    std::fs::write(&path, disk.to_image()).unwrap();
+    let output = Command::new("e2fsck").arg("-fn").arg(&path).output().expect("e2fsck is installed");
+    std::fs::remove_file(&path).unwrap();
+    if output.status.success() { String::new() } else { format!("{output:?}") }
+}
+
+#[test]
+fn a_new_filesystem_satisfies_e2fsck() {
+    for block_size in [1024, 2048, 4096] {
+        for inode_size in [128, 256] {
+            for mib in [8, 9, 33, 64, 300, 512] {
+                let disk = MemoryDisk::new((mib << 20) + 3072);
+                match format(&disk, &options(block_size, inode_size)) {
+                    Ok(()) => {}
+                    Err(FormatError::TooSmall { .. }) if mib < 16 => continue,
+                    Err(error) => panic!("{block_size} {inode_size} {mib}: {error}"),
+                }
+                let complaint = e2fsck(&disk, &format!("{block_size}-{inode_size}-{mib}"));
+                assert_eq!(complaint, "", "{block_size} {inode_size} {mib}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_disk_with_one_byte_at_either_end_is_refused_and_left_alone() {
+    for at in [0u64, 511, 1080, (64 << 20) - 1, (63 << 20) + 7] {
+        let disk = MemoryDisk::new(64 << 20);
+        let mut sector = [0; SECTOR_SIZE];
+        sector[(at % 512) as usize] = 1;
+        disk.write(at / 512, &sector).unwrap();
+        let before = disk.to_image();
+        assert_eq!(format(&disk, &options(4096, 256)), Err(FormatError::NotBlank));
+        assert!(disk.to_image() == before);
+    }
+}
+
+#[test]
+fn data_longer_than_a_four_thousandth_of_the_disk_is_found_wherever_it_lies() {
+    for at in (1 << 20..62 << 20).step_by(999 * 512) {
+        let disk = MemoryDisk::new(64 << 20);
+        disk.write(at / 512, &[7; 24 << 10]).unwrap();
+        assert!(!is_blank(&disk).unwrap(), "at {at}");
+    }
+}
+
+#[test]
+fn a_disk_too_small_is_refused_with_both_sizes() {
+    let disk = MemoryDisk::new(1 << 20);
+    let error = format(&disk, &options(4096, 256)).unwrap_err();
+    assert_eq!(format!("{error}"), "the disk has 1024 KiB, a filesystem needs 8192 KiB");
+}
+
+#[test]
+fn backups_lie_where_sparse_super_puts_them() {
+    let groups: Vec<u64> = (0..130).filter(|&group| layout::has_backup(group)).collect();
+    assert_eq!(groups, [0, 1, 3, 5, 7, 9, 25, 27, 49, 81, 125]);
+}
