@@ -42,6 +42,10 @@ pub fn standard_error() -> BorrowedFd<'static> {
 
 impl Output {
     fn put(&mut self, mut bytes: &[u8]) {
+        if bytes.len() >= CAPACITY {
+            self.write_out();
+            return self.keep(write_all(standard_output(), bytes));
+        }
         while !bytes.is_empty() {
             if self.used == CAPACITY {
                 self.write_out();
@@ -56,7 +60,11 @@ impl Output {
 
     fn write_out(&mut self) {
         let used = core::mem::take(&mut self.used);
-        if let Err(errno) = write_all(standard_output(), &self.buffer[..used]) {
+        self.keep(write_all(standard_output(), &self.buffer[..used]));
+    }
+
+    fn keep(&mut self, result: Result<(), Errno>) {
+        if let Err(errno) = result {
             self.failure.get_or_insert(errno);
         }
     }

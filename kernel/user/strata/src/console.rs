@@ -77,7 +77,8 @@ impl Console {
         }
         let mut raw = found.clone();
         raw.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG | LocalModes::IEXTEN);
-        raw.input_modes.remove(InputModes::ICRNL | InputModes::INLCR | InputModes::IXON | InputModes::ISTRIP);
+        // Enter still becomes a newline: what is typed ahead may be for a program.
+        raw.input_modes.remove(InputModes::INLCR | InputModes::IXON | InputModes::ISTRIP);
         raw.special_codes[SpecialCodeIndex::VMIN] = 1;
         raw.special_codes[SpecialCodeIndex::VTIME] = 0;
         if tcsetattr(standard_input(), OptionalActions::Now, &raw).is_ok() {
@@ -111,6 +112,11 @@ impl Console {
         Ok((count == 1).then_some(byte[0]))
     }
 
+    /// Puts a byte in front of what is read next.
+    pub(crate) fn push_back(&mut self, byte: u8) {
+        self.typed_ahead.push_front(byte);
+    }
+
     /// The next line of a stream, without its end.
     pub(crate) fn read_stream_line(&mut self) -> Result<Line, Errno> {
         let mut line = Vec::new();
@@ -128,10 +134,18 @@ impl Console {
     /// Whether Ctrl-C was typed since the command started. Looks at the terminal once in a while only.
     pub(crate) fn interrupted(&mut self) -> bool {
         self.asked += 1;
-        if self.asked < ASKED || self.redirected || self.mode != Mode::Raw {
+        if self.asked < ASKED {
             return false;
         }
         self.asked = 0;
+        self.interrupted_by_now()
+    }
+
+    /// Whether Ctrl-C was typed since the command started, for a command that asks seldom.
+    pub(crate) fn interrupted_by_now(&mut self) -> bool {
+        if self.redirected || self.mode != Mode::Raw {
+            return false;
+        }
         while self.typed_ahead.len() < TYPED_AHEAD && self.has_input() {
             match self.read_byte_from_terminal() {
                 Some(CTRL_C) => {

@@ -15,6 +15,8 @@ use crate::console::Console;
 
 /// The longest line, in bytes.
 const LIMIT: usize = 4096;
+/// Ctrl-D.
+const END_OF_INPUT: u8 = 4;
 
 /// What the user gave.
 pub(crate) enum Line {
@@ -75,7 +77,7 @@ pub(crate) fn read_line(
         stashed: Vec::new(),
     };
     output::put(prompt);
-    let mut tabs = 0;
+    let (mut tabs, mut ends) = (0, 0);
     loop {
         let _ = output::flush();
         let Some(key) = read_key(console)? else {
@@ -83,6 +85,7 @@ pub(crate) fn read_line(
             return Ok(Line::End);
         };
         tabs = if matches!(key, Key::Tab) { tabs + 1 } else { 0 };
+        ends = if matches!(key, Key::EndOfInput) { ends } else { 0 };
         match key {
             Key::Enter => {
                 editor.leave();
@@ -97,6 +100,18 @@ pub(crate) fn read_line(
             Key::EndOfInput if editor.text.is_empty() => {
                 output::put(b"\n");
                 return Ok(Line::End);
+            }
+            Key::EndOfInput if editor.cursor == editor.text.len() => {
+                ends += 1;
+                if ends < 2 {
+                    output::put(b"\x07");
+                    continue;
+                }
+                // Twice, as on a terminal without an editor: once for the line, once for the end.
+                editor.leave();
+                output::put(b"\n");
+                console.push_back(END_OF_INPUT);
+                return Ok(Line::Text(editor.text));
             }
             Key::Tab => editor.complete(complete, tabs),
             key => editor.apply(key),
@@ -113,7 +128,7 @@ fn read_key(console: &mut Console) -> Result<Option<Key>, Errno> {
         0x01 => Key::Home,
         0x02 => Key::Left,
         0x03 => Key::Cancel,
-        0x04 => Key::EndOfInput,
+        END_OF_INPUT => Key::EndOfInput,
         0x05 => Key::End,
         0x06 => Key::Right,
         0x0b => Key::KillToEnd,

@@ -26,7 +26,7 @@ mod users;
 
 use strata_rt::{Arguments, eprintln};
 
-use shell::Shell;
+use shell::{OnFailure, Shell, Tracing};
 
 strata_rt::entry!(main);
 
@@ -34,21 +34,24 @@ const USAGE: &str = "usage: strata [-ex] [-c 'COMMANDS' | FILE [ARGUMENTS...]]";
 
 fn main(arguments: Arguments) -> u8 {
     let mut shell = Shell::new(arguments);
+    let status = start(&mut shell, arguments);
+    if shell.is_first_process() { shell.power_off() } else { status }
+}
+
+/// Does what the arguments say, and gives the status to end with.
+fn start(shell: &mut Shell, arguments: Arguments) -> u8 {
+    shell.prepare();
     let mut rest = arguments.iter().skip(1);
     loop {
         match rest.next() {
-            None if shell.is_first_process() => shell.serve(),
             None => return shell.converse(),
             Some(b"-c") => match rest.next() {
                 Some(text) => return shell.run_script(text),
                 None => break,
             },
-            Some(b"-x") => shell.set_tracing(shell::Tracing::On),
-            Some(b"-e") => shell.set_failure_policy(shell::OnFailure::Stop),
-            Some(b"--help") => break,
-            // A kernel passes what it does not know of its command line to the first process; those are no files to run.
-            Some(_) if shell.is_first_process() => {}
-            Some(option) if option.starts_with(b"-") && option.len() > 1 => break,
+            Some(b"-x") => shell.set_tracing(Tracing::On),
+            Some(b"-e") => shell.set_failure_policy(OnFailure::Stop),
+            Some(option) if option.starts_with(b"-") => break,
             Some(path) => {
                 shell.set_positional(path, rest);
                 return shell.run_file(path);

@@ -1,7 +1,7 @@
 //! The shell itself: its state, where its commands come from, and how one is carried out.
 //!
-//! Key type: [`Shell`]. [`Shell::serve`] is the life of the first process, [`Shell::converse`] that of any other, and
-//! [`Shell::run_script`] that of one with its commands given.
+//! Key type: [`Shell`]. Its commands come from standard input ([`Shell::converse`]), from an argument
+//! ([`Shell::run_script`]) or from a file ([`Shell::run_file`]).
 
 use alloc::vec::Vec;
 use core::mem::take;
@@ -29,6 +29,8 @@ const HISTORY: usize = 500;
 const DEPTH: u8 = 16;
 /// Where programs are looked for when `PATH` is not set.
 const SEARCH: &[u8] = b"/bin:/sbin:/usr/bin:/usr/sbin";
+/// What the first process runs at its start.
+const PROFILE: &core::ffi::CStr = c"/etc/profile";
 
 /// Status of a command that was not found, and of one that could not be started.
 const NOT_FOUND: u8 = 127;
@@ -137,18 +139,27 @@ impl Shell {
 
     // ---- Where commands come from
 
-    /// The life of the first process: profile, greeting, commands, and at the end of them power-off.
-    pub(crate) fn serve(&mut self) -> ! {
-        self.set_variable(b"PATH", SEARCH);
-        self.set_variable(b"HOME", b"/root");
-        if rustix::fs::access(c"/etc/profile", Access::READ_OK).is_ok() {
-            self.run_file(b"/etc/profile");
+    /// What the first process does before anything else: its variables, and the profile.
+    pub(crate) fn prepare(&mut self) {
+        if !self.first_process {
+            return;
+        }
+        for (name, value) in [(&b"PATH"[..], SEARCH), (b"HOME", b"/root")] {
+            if self.variable(name).is_none() {
+                self.set_variable(name, value);
+            }
+        }
+        if rustix::fs::access(PROFILE, Access::READ_OK).is_ok() {
+            self.run_file(PROFILE.to_bytes());
             self.ending = None;
         }
-        self.converse();
+    }
+
+    /// The end of the first process: it switches the machine off.
+    pub(crate) fn power_off(&mut self) -> ! {
         loop {
             let errno = self.power(RebootCommand::PowerOff);
-            eprintln!("poweroff: {}", ShownErrno(errno));
+            eprintln!("poweroff: the kernel: {}", ShownErrno(errno));
             // A first process that ended would take the kernel down with an error, so it waits to be switched off.
             let wait = rustix::event::Timespec { tv_sec: 3600, tv_nsec: 0 };
             while rustix::event::poll(&mut [], Some(&wait)).is_ok() {}
@@ -207,6 +218,8 @@ impl Shell {
             return self.console.read_stream_line();
         }
         let line = editor::read_line(&mut self.console, &prompt, &self.history, complete::candidates)?;
+        // The line is seen to be taken before its command runs.
+        let _ = output::flush();
         if let Line::Text(text) = &line
             && !text.trim_ascii().is_empty()
             && self.history.last() != Some(text)
@@ -388,11 +401,6 @@ impl Shell {
     pub(crate) fn program(&self, path: &[u8], arguments: &[Vec<u8>]) -> Result<process::Command, Errno> {
         let environment = self.environment();
         process::Command::new(path, arguments.iter().map(|word| &word[..]), environment.iter().map(|line| &line[..]))
-    }
-
-    /// Whether the user has asked to stop the command that runs. A command that may take long asks now and then.
-    pub(crate) fn interrupted(&mut self) -> bool {
-        self.console.interrupted()
     }
 }
 

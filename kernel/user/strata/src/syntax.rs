@@ -140,7 +140,10 @@ impl Parser<'_> {
                 }
                 Some(_) => {
                     let word = self.word()?;
-                    step.words.push(word);
+                    // A continued line alone is no word.
+                    if !word.is_empty() {
+                        step.words.push(word);
+                    }
                 }
             }
         }
@@ -165,6 +168,8 @@ impl Parser<'_> {
                             self.at += 1;
                             if escaped != b'\n' {
                                 word.push(Piece::Quoted([escaped].into()));
+                            } else if self.at == self.text.len() {
+                                return Err(Unfinished("a line is missing after \\"));
                             }
                         }
                         _ => word.push(self.variable()?),

@@ -1,6 +1,6 @@
 //! Names of users and groups, from `/etc/passwd` and `/etc/group`.
 //!
-//! Key type: [`Names`], one of the two files, read when it is first asked for and again for each command: it may change.
+//! Key type: [`Names`], one of the two files, read for each command that shows names: it may change.
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -42,6 +42,10 @@ pub(super) fn cat(shell: &mut Shell, call: &Call) {
         let Some(source) = call.check(path, open_source(shell, path)) else { continue };
         let result = for_each_chunk(&source, |piece| {
             output::put(piece);
+            if matches!(source, Source::Input) {
+                // Whoever types wants to see it at once.
+                output::flush()?;
+            }
             if call.stopped(shell) { Err(Errno::INTR) } else { Ok(()) }
         });
         if call.stopped(shell) {

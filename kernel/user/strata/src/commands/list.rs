@@ -56,23 +56,22 @@ pub(super) fn ls(shell: &mut Shell, call: &Call) {
         }
     }
     let titled = operands.len() > 1 || call.has(b'R');
-    print(shell, call, &items);
+    let names = (Names::users(), Names::groups());
+    print(shell, call, &names, &items);
     for (index, path) in directories.iter().enumerate() {
-        if titled && (index > 0 || !items.is_empty()) {
-            println!();
-        }
         let Some(directory) = call.check(path, dir::open(&path[..])) else { continue };
-        if list(shell, call, Place::named(path), &directory, titled) == Walk::Stop {
+        if titled {
+            let separator = if index > 0 || !items.is_empty() { "\n" } else { "" };
+            println!("{separator}{}:", Shown(path));
+        }
+        if list(shell, call, &names, Place::named(path), &directory) == Walk::Stop {
             return;
         }
     }
 }
 
 /// Lists an open directory, and with `-R` those in it.
-fn list(shell: &mut Shell, call: &Call, place: Place<'_>, directory: &impl AsFd, titled: bool) -> Walk {
-    if titled {
-        println!("{}:", Shown(place.path));
-    }
+fn list(shell: &mut Shell, call: &Call, names: &(Names, Names), place: Place<'_>, directory: &impl AsFd) -> Walk {
     let Some(entries) = call.check(place.path, read(call, directory)) else { return Walk::On };
     let mut items = Vec::new();
     for entry in &entries {
@@ -85,7 +84,7 @@ fn list(shell: &mut Shell, call: &Call, place: Place<'_>, directory: &impl AsFd,
             items.push(Item::new(child, attributes, entry.name()));
         }
     }
-    print(shell, call, &items);
+    print(shell, call, names, &items);
     if !call.has(b'R') {
         return Walk::On;
     }
@@ -95,9 +94,9 @@ fn list(shell: &mut Shell, call: &Call, place: Place<'_>, directory: &impl AsFd,
         }
         let path = join(place.path, &item.name);
         let child = Place { parent: directory.as_fd(), name: &item.name, path: &path, depth: place.depth + 1 };
-        println!();
         let Some(opened) = call.check(&path, child.open_directory()) else { continue };
-        if list(shell, call, child, &opened, true) == Walk::Stop {
+        println!("\n{}:", Shown(&path));
+        if list(shell, call, names, child, &opened) == Walk::Stop {
             return Walk::Stop;
         }
     }
@@ -115,12 +114,12 @@ fn read(call: &Call, directory: &impl AsFd) -> Result<Vec<Entry>, rustix::io::Er
     Ok(entries)
 }
 
-fn print(shell: &Shell, call: &Call, items: &[Item]) {
+fn print(shell: &Shell, call: &Call, names: &(Names, Names), items: &[Item]) {
     if items.is_empty() {
         return;
     }
     if call.has(b'l') {
-        return print_long(items);
+        return print_long(names, items);
     }
     let name = |item: &Item| {
         let inode = if call.has(b'i') { format!("{} ", item.attributes.st_ino) } else { String::new() };
@@ -134,8 +133,7 @@ fn print(shell: &Shell, call: &Call, items: &[Item]) {
     }
 }
 
-fn print_long(items: &[Item]) {
-    let (users, groups) = (Names::users(), Names::groups());
+fn print_long((users, groups): &(Names, Names), items: &[Item]) {
     let rows: Vec<[String; 6]> = items
         .iter()
         .map(|Item { attributes, layer, .. }| {

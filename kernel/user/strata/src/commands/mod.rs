@@ -247,7 +247,16 @@ impl Call {
 
     /// Whether the user has stopped the command with Ctrl-C.
     fn stopped(&self, shell: &mut Shell) -> bool {
-        if self.status.get() != INTERRUPTED && shell.interrupted() {
+        self.note(|| shell.console.interrupted())
+    }
+
+    /// As [`Call::stopped`], for a command that asks seldom.
+    fn stopped_by_now(&self, shell: &mut Shell) -> bool {
+        self.note(|| shell.console.interrupted_by_now())
+    }
+
+    fn note(&self, interrupted: impl FnOnce() -> bool) -> bool {
+        if self.status.get() != INTERRUPTED && interrupted() {
             self.status.set(INTERRUPTED);
         }
         self.status.get() == INTERRUPTED

@@ -114,7 +114,7 @@ pub(super) fn sleep(shell: &mut Shell, call: &Call) {
         return;
     };
     // In slices, so that Ctrl-C is seen.
-    while left > 0 && !call.stopped(shell) {
+    while left > 0 && !call.stopped_by_now(shell) {
         let slice = left.min(100);
         left -= slice;
         let wait = Timespec { tv_sec: 0, tv_nsec: i64::try_from(slice).unwrap_or(0) * 1_000_000 };
