@@ -201,7 +201,8 @@ make_firmware() {
   fi
   firmware=("$tar")
 }
-((${#firmware[@]} > 0)) || [[ -n $dry_run && ! -f $state/firmware.tar ]] || make_firmware
+# Suites bring what they need.
+((${#firmware[@]} > 0)) || [[ -n $suite || (-n $dry_run && ! -f $state/firmware.tar) ]] || make_firmware
 
 # All archives go into one initrd, each padded to whole blocks; the kernel splits it where an archive ends.
 initrd=''

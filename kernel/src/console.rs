@@ -11,7 +11,7 @@ use core::fmt::{self, Write};
 use drivers::serial::{COM1, Serial};
 use heapless::Deque;
 
-use crate::sync::IrqMutex;
+use drivers::IrqMutex;
 
 /// How many bytes of input wait for a reader.
 const RING_BYTES: usize = 1024;

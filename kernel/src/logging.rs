@@ -6,11 +6,12 @@
 use core::fmt::{self, Write};
 
 use boot::command_line::LogLevel;
+use boot::info::Defect;
 use heapless::{String, Vec};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use crate::sync::IrqMutex;
 use crate::{console, time};
+use drivers::IrqMutex;
 
 /// How many phases may pass before the clock runs.
 const MAX_WAITING: usize = 8;
@@ -93,4 +94,20 @@ pub(crate) fn show_waiting() {
 fn show(elapsed: core::time::Duration, text: fmt::Arguments<'_>) {
     let micros = elapsed.as_micros();
     console::print(format_args!("[{:4}.{:02} ms] {text}\n", micros / 1000, micros % 1000 / 10));
+}
+
+/// Warns of what the loader cut and the command line has wrong.
+pub(crate) fn report_loader(info: &boot::BootInfo, options: &boot::Options<'_>) {
+    for defect in &info.defects {
+        let text = match defect {
+            Defect::MemoryMapCut => "the loader's memory map is too long: some memory is not used",
+            Defect::ModulesCut => "the loader gave too many modules: some are ignored",
+            Defect::CommandLineCut => "the command line is too long or not UTF-8: the end is ignored",
+            Defect::ModuleOutOfReach => "a module lies above 4 GiB: it is ignored",
+        };
+        log::warn!("{text}");
+    }
+    for warning in &options.warnings {
+        log::warn!("{warning}");
+    }
 }

@@ -5,27 +5,46 @@
 extern crate alloc;
 
 mod console;
+mod disks;
 mod logging;
+mod machine;
 mod memory;
+mod platform;
 mod power;
+mod random;
 mod runtime;
-mod sync;
+mod suite;
 mod time;
 mod traps;
+mod wait;
 
 use boot::{BootInfo, Options};
+use logging::phase;
 
 /// The phases of the boot, in order.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main(info: &'static BootInfo) -> ! {
+    // What can be said before anything is set up: text, and why the kernel stopped.
     console::init();
     let options = Options::parse(info.command_line);
     logging::init(options.log);
     power::set_debug_exit(options.debug_exit);
+    logging::report_loader(info, &options);
+
+    // The machine: tables, memory, traps, interrupts, devices, clock.
+    let acpi = machine::read_tables(info);
+    power::init(&acpi);
     memory::init(info);
     traps::init();
-    for warning in &options.warnings {
-        log::warn!("{warning}");
+    phase("memory", format_args!("{}", memory::Summary));
+    let calibration = machine::start_interrupts(&acpi);
+    machine::start_devices(&acpi, &options);
+    let rates = time::init(calibration, &acpi, info.entry_tsc);
+    phase("clock", format_args!("{} MHz by {}", rates.tsc / 1_000_000, rates.source));
+
+    // What it is for: suites or the first program.
+    match options.suite {
+        Some(pattern) => suite::run(pattern),
+        None => power::off(),
     }
-    power::exit(power::Outcome::Success)
 }

@@ -120,3 +120,13 @@ pub(crate) fn physical_address(pointer: *const u8) -> Option<u64> {
     }
     paging::kernel_physical(address)
 }
+
+/// Says how much memory there is.
+pub(crate) struct Summary;
+
+impl core::fmt::Display for Summary {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let usage = frames::usage();
+        write!(f, "{} MiB, {} MiB free", usage.total.div_ceil(1 << 20), usage.free >> 20)
+    }
+}

@@ -7,7 +7,7 @@
 
 use drivers::apic;
 
-use crate::sync::IrqMutex;
+use drivers::IrqMutex;
 
 /// The first vector for devices: those below are exceptions.
 const FIRST: u8 = 0x30;

@@ -6,7 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::ops::Bound;
 
-use vfs::FileOps;
+use vfs::{FileOps, OpenFile};
 
 bitflags::bitflags! {
     /// What a program may do with its memory (`PROT_*`).
@@ -30,11 +30,20 @@ pub(crate) enum Backing {
     File(FileRange),
 }
 
+/// A file that is mapped: its content, and the open file that keeps it (and, for a program, keeps writers out).
+#[derive(Clone)]
+pub(crate) struct MappedFile {
+    /// As it was opened.
+    pub(crate) open: Arc<OpenFile>,
+    /// What its pages hold.
+    pub(crate) content: Arc<dyn FileOps>,
+}
+
 /// The part of a file behind an area.
 #[derive(Clone)]
 pub(crate) struct FileRange {
     /// The file.
-    pub(crate) file: Arc<dyn FileOps>,
+    pub(crate) file: MappedFile,
     /// Offset in the file of the area's first byte, a multiple of the page size.
     pub(crate) offset: u64,
     /// Where the file's part of the area ends, as an offset in the file: zeros follow, as after a program's

@@ -114,7 +114,7 @@ impl UserSpace {
         };
         let length = match wanted {
             0 => 0,
-            _ => range.file.read_at(offset, &mut bytes[..wanted]).map_err(|_| Fault::Unreadable)?,
+            _ => range.file.content.read_at(offset, &mut bytes[..wanted]).map_err(|_| Fault::Unreadable)?,
         };
         if length == 0 && range.end.is_none() {
             return Err(Fault::PastEnd);

@@ -15,7 +15,7 @@ mod map;
 use boot::layout::{PAGE_SIZE, USER_END};
 use vfs::{Errno, Error, Result};
 
-pub(crate) use area::{Area, Areas, Backing, FileRange, Rights, Role};
+pub(crate) use area::{Area, Areas, Backing, FileRange, MappedFile, Rights, Role};
 pub(crate) use fault::Fault;
 pub(crate) use map::{Place, Remap};
 

@@ -1,6 +1,6 @@
 //! [`IrqMutex`]: a lock for what interrupt handlers touch too.
 //!
-//! Ordinary kernel code uses [`base::sync`]'s locks, which may be held over I/O. This one keeps interrupts off
+//! Ordinary kernel code uses the locks of `base::sync`, which may be held over I/O. This one keeps interrupts off
 //! while it is held, so that a handler never waits for the code it interrupted. It is held for
 //! microseconds, never over I/O, and no lock is taken inside it.
 
@@ -9,31 +9,38 @@ use core::ops::{Deref, DerefMut};
 use x86_64::instructions::interrupts;
 
 /// A mutex that keeps interrupts off while it is held.
-pub(crate) struct IrqMutex<T> {
+pub struct IrqMutex<T> {
     inner: spin::Mutex<T>,
 }
 
+impl<T> core::fmt::Debug for IrqMutex<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("IrqMutex").finish_non_exhaustive()
+    }
+}
+
 /// The guard of an [`IrqMutex`].
-pub(crate) struct IrqMutexGuard<'a, T> {
+pub struct IrqMutexGuard<'a, T> {
     // `Option` so that the lock is released before interrupts come back.
     inner: Option<spin::MutexGuard<'a, T>>,
     enable: bool,
 }
 
 impl<T> IrqMutex<T> {
-    pub(crate) const fn new(value: T) -> Self {
+    /// A free lock around `value`.
+    pub const fn new(value: T) -> Self {
         Self { inner: spin::Mutex::new(value) }
     }
 
     /// Takes the lock.
-    pub(crate) fn lock(&self) -> IrqMutexGuard<'_, T> {
+    pub fn lock(&self) -> IrqMutexGuard<'_, T> {
         let enable = interrupts::are_enabled();
         interrupts::disable();
         IrqMutexGuard { inner: Some(self.inner.lock()), enable }
     }
 
     /// Takes the lock if it is free.
-    pub(crate) fn try_lock(&self) -> Option<IrqMutexGuard<'_, T>> {
+    pub fn try_lock(&self) -> Option<IrqMutexGuard<'_, T>> {
         let enable = interrupts::are_enabled();
         interrupts::disable();
         let inner = self.inner.try_lock();
@@ -41,6 +48,12 @@ impl<T> IrqMutex<T> {
             interrupts::enable();
         }
         inner.map(|inner| IrqMutexGuard { inner: Some(inner), enable })
+    }
+}
+
+impl<T> core::fmt::Debug for IrqMutexGuard<'_, T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("IrqMutexGuard").finish_non_exhaustive()
     }
 }
 

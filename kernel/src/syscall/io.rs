@@ -1,0 +1,302 @@
+//! Reading and writing: `read`, `write` and their kin, `lseek`, `sendfile`, `copy_file_range`, `ioctl`.
+//!
+//! The buffer of a program is lent to the filesystem as it is ([`UserBytes`]): one copy from the archive or the cache.
+
+use vfs::{At, Errno, Fd, OpenFile, OpenFlags, Result, RwFlags, UserMemory, Whence};
+
+use super::abi::IoVec;
+use super::{Answer, Caller};
+use crate::user::{MAX_TRANSFER, UserArray, UserBytes, UserPtr};
+
+/// The most segments of a vector (`UIO_MAXIOV`).
+const SEGMENTS_MAX: usize = 1024;
+/// Segments that are kept on the stack.
+const FEW: usize = 8;
+
+/// `read(2)`.
+pub(super) fn read(caller: &mut Caller<'_>, fd: Fd, buffer: u64, count: usize) -> Answer {
+    let file = caller.context.file(fd)?;
+    read_into(&file, At::Position, UserBytes::new(buffer, count), RwFlags::empty())
+}
+
+/// `write(2)`.
+pub(super) fn write(caller: &mut Caller<'_>, fd: Fd, buffer: u64, count: usize) -> Answer {
+    let file = caller.context.file(fd)?;
+    write_from(caller, &file, At::Position, UserBytes::new(buffer, count), RwFlags::empty())
+}
+
+/// `pread64(2)`.
+pub(super) fn pread64(caller: &mut Caller<'_>, fd: Fd, buffer: u64, count: usize, offset: i64) -> Answer {
+    let file = caller.context.file(fd)?;
+    read_into(&file, At::Offset(offset), UserBytes::new(buffer, count), RwFlags::empty())
+}
+
+/// `pwrite64(2)`.
+pub(super) fn pwrite64(caller: &mut Caller<'_>, fd: Fd, buffer: u64, count: usize, offset: i64) -> Answer {
+    let file = caller.context.file(fd)?;
+    write_from(caller, &file, At::Offset(offset), UserBytes::new(buffer, count), RwFlags::empty())
+}
+
+/// `readv(2)`.
+pub(super) fn readv(caller: &mut Caller<'_>, fd: Fd, vector: UserPtr<IoVec>, count: usize) -> Answer {
+    read_vector(caller, fd, vector, count, At::Position, RwFlags::empty())
+}
+
+/// `writev(2)`.
+pub(super) fn writev(caller: &mut Caller<'_>, fd: Fd, vector: UserPtr<IoVec>, count: usize) -> Answer {
+    write_vector(caller, fd, vector, count, At::Position, RwFlags::empty())
+}
+
+/// `preadv(2)`. On x86_64 the whole offset is in the first of its two arguments.
+pub(super) fn preadv(caller: &mut Caller<'_>, fd: Fd, vector: UserPtr<IoVec>, count: usize, offset: i64) -> Answer {
+    read_vector(caller, fd, vector, count, At::Offset(offset), RwFlags::empty())
+}
+
+/// `pwritev(2)`.
+pub(super) fn pwritev(caller: &mut Caller<'_>, fd: Fd, vector: UserPtr<IoVec>, count: usize, offset: i64) -> Answer {
+    write_vector(caller, fd, vector, count, At::Offset(offset), RwFlags::empty())
+}
+
+/// `preadv2(2)`: offset -1 is the position.
+pub(super) fn preadv2(
+    caller: &mut Caller<'_>,
+    fd: Fd,
+    vector: UserPtr<IoVec>,
+    count: usize,
+    offset: i64,
+    _high: u64,
+    flags: u32,
+) -> Answer {
+    read_vector(caller, fd, vector, count, position_or(offset), RwFlags::from_bits_retain(flags))
+}
+
+/// `pwritev2(2)`.
+pub(super) fn pwritev2(
+    caller: &mut Caller<'_>,
+    fd: Fd,
+    vector: UserPtr<IoVec>,
+    count: usize,
+    offset: i64,
+    _high: u64,
+    flags: u32,
+) -> Answer {
+    write_vector(caller, fd, vector, count, position_or(offset), RwFlags::from_bits_retain(flags))
+}
+
+fn position_or(offset: i64) -> At {
+    if offset == -1 { At::Position } else { At::Offset(offset) }
+}
+
+/// Where the next piece of a transfer goes.
+fn after(at: At, done: usize) -> At {
+    match at {
+        At::Position => At::Position,
+        At::Offset(offset) => At::Offset(offset.saturating_add(done as i64)),
+    }
+}
+
+fn read_into(file: &OpenFile, at: At, buffer: UserBytes, flags: RwFlags) -> Answer {
+    let mut done = 0;
+    buffer.with_mut(|bytes| {
+        let at = after(at, done);
+        let count =
+            if flags.is_empty() { file.read(at, bytes)? } else { file.read_vectored(at, &mut [bytes], flags)? };
+        done += count;
+        Ok(count)
+    })
+}
+
+fn write_from(caller: &Caller<'_>, file: &OpenFile, at: At, buffer: UserBytes, flags: RwFlags) -> Answer {
+    let context = &caller.context;
+    let mut done = 0;
+    let outcome = buffer.with(|bytes| {
+        let at = after(at, done);
+        let count = if flags.is_empty() {
+            file.write(context, at, bytes)?
+        } else {
+            file.write_vectored(context, at, &[bytes], flags)?
+        };
+        done += count;
+        Ok(count)
+    });
+    if outcome.as_ref().is_err_and(|error| *error == Errno::EPIPE) {
+        super::signals::raise(caller, crate::task::signal::SIGPIPE);
+    }
+    outcome
+}
+
+/// Gives each segment to `transfer` until one is not done whole.
+fn each_segment(
+    vector: UserPtr<IoVec>,
+    count: usize,
+    mut transfer: impl FnMut(UserBytes, usize) -> Answer,
+) -> Answer {
+    if count > SEGMENTS_MAX {
+        return Err(Errno::EINVAL.into());
+    }
+    let array = UserArray::new(vector, count);
+    let mut few = [const { core::mem::MaybeUninit::uninit() }; FEW];
+    let many;
+    let segments: &[IoVec] = if count <= FEW {
+        array.read_into(&mut few)?
+    } else {
+        many = array.read()?;
+        &many
+    };
+    let mut room = MAX_TRANSFER;
+    for segment in segments {
+        if segment.len > i64::MAX as u64 {
+            return Err(Errno::EINVAL.into());
+        }
+    }
+    let mut done = 0;
+    let mut asked = false;
+    for segment in segments {
+        let claim = UserBytes::new(segment.base, (segment.len as usize).min(room));
+        // Empty segments ask nothing, unless there is nothing else to ask: then the descriptor is still checked.
+        if claim.is_empty() {
+            continue;
+        }
+        asked = true;
+        match transfer(claim, done) {
+            Ok(count) => {
+                done += count;
+                room -= count;
+                if count < claim.len() || room == 0 {
+                    break;
+                }
+            }
+            Err(_) if done > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    if !asked {
+        return transfer(UserBytes::new(0, 0), 0);
+    }
+    Ok(done)
+}
+
+fn read_vector(
+    caller: &mut Caller<'_>,
+    fd: Fd,
+    vector: UserPtr<IoVec>,
+    count: usize,
+    at: At,
+    flags: RwFlags,
+) -> Answer {
+    let file = caller.context.file(fd)?;
+    each_segment(vector, count, |segment, done| read_into(&file, after(at, done), segment, flags))
+}
+
+fn write_vector(
+    caller: &mut Caller<'_>,
+    fd: Fd,
+    vector: UserPtr<IoVec>,
+    count: usize,
+    at: At,
+    flags: RwFlags,
+) -> Answer {
+    let file = caller.context.file(fd)?;
+    each_segment(vector, count, |segment, done| write_from(caller, &file, after(at, done), segment, flags))
+}
+
+/// `lseek(2)`.
+pub(super) fn lseek(caller: &mut Caller<'_>, fd: Fd, offset: i64, whence: u32) -> Answer {
+    let file = caller.context.file(fd)?;
+    Ok(file.seek(offset, Whence::from_raw(whence)?)? as usize)
+}
+
+/// `sendfile(2)`.
+pub(super) fn sendfile(caller: &mut Caller<'_>, out: Fd, input: Fd, offset: UserPtr<i64>, count: usize) -> Answer {
+    let from = caller.context.file(input)?;
+    let to = caller.context.file(out)?;
+    transfer(caller, &from, offset, &to, UserPtr::new(0), count)
+}
+
+/// `copy_file_range(2)`.
+pub(super) fn copy_file_range(
+    caller: &mut Caller<'_>,
+    input: Fd,
+    input_offset: UserPtr<i64>,
+    out: Fd,
+    out_offset: UserPtr<i64>,
+    count: usize,
+    flags: u32,
+) -> Answer {
+    if flags != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let from = caller.context.file(input)?;
+    let to = caller.context.file(out)?;
+    for file in [&from, &to] {
+        // Unlike `sendfile`, this is for regular files alone.
+        match file.stat()?.attr.kind {
+            vfs::FileType::File => {}
+            vfs::FileType::Dir => return Err(Errno::EISDIR.into()),
+            _ => return Err(Errno::EINVAL.into()),
+        }
+    }
+    if to.flags().contains(OpenFlags::O_APPEND) {
+        return Err(Errno::EBADF.into());
+    }
+    transfer(caller, &from, input_offset, &to, out_offset, count)
+}
+
+/// Copies between two files; an offset that is given is used in place of the position, and moved.
+fn transfer(
+    caller: &Caller<'_>,
+    from: &OpenFile,
+    from_offset: UserPtr<i64>,
+    to: &OpenFile,
+    to_offset: UserPtr<i64>,
+    count: usize,
+) -> Answer {
+    let place = |offset: UserPtr<i64>| match offset.optional() {
+        None => Ok(At::Position),
+        Some(offset) => offset.read().map(At::Offset),
+    };
+    let (from_at, to_at) = (place(from_offset)?, place(to_offset)?);
+    let copied = from.copy_to(&caller.context, from_at, to, to_at, count.min(MAX_TRANSFER))?;
+    for (offset, at) in [(from_offset, from_at), (to_offset, to_at)] {
+        if let At::Offset(_) = at {
+            let At::Offset(moved) = after(at, copied) else { continue };
+            offset.write(&moved)?;
+        }
+    }
+    Ok(copied)
+}
+
+/// A program's memory for drivers.
+struct CallerMemory;
+
+impl UserMemory for CallerMemory {
+    fn copy_in(&self, address: u64, buf: &mut [u8]) -> Result<()> {
+        UserBytes::whole(address, buf.len()).read(buf)
+    }
+
+    fn copy_out(&self, address: u64, data: &[u8]) -> Result<()> {
+        UserBytes::whole(address, data.len()).write(data).map(drop)
+    }
+}
+
+const FIONCLEX: u32 = 0x5450;
+const FIOCLEX: u32 = 0x5451;
+const FIONBIO: u32 = 0x5421;
+
+/// `ioctl(2)`.
+pub(super) fn ioctl(caller: &mut Caller<'_>, fd: Fd, command: u32, argument: u64) -> Answer {
+    let file = caller.context.file(fd)?;
+    match command {
+        FIOCLEX | FIONCLEX => {
+            let on_exec = if command == FIOCLEX { vfs::OnExec::Close } else { vfs::OnExec::Keep };
+            super::done(caller.context.files.set_on_exec(fd, on_exec))
+        }
+        FIONBIO => {
+            let wanted = UserPtr::<i32>::new(argument).read()? != 0;
+            let mut flags = file.flags();
+            flags.set(OpenFlags::O_NONBLOCK, wanted);
+            super::done(file.set_flags(&caller.context, flags))
+        }
+        _ => Ok(file.ioctl(&caller.context, command, argument, &CallerMemory)? as usize),
+    }
+}

@@ -1,0 +1,258 @@
+//! Processes as others see them: numbers, parents, how they ended.
+//!
+//! Key types: [`Process`], [`ExitStatus`]. A [`super::Task`] is what only the process itself touches; what its parent, `kill`
+//! and `/proc` need is here.
+//!
+//! Locks: [`PROCESSES`], then one [`Process`]'s own.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+use base::sync::Mutex;
+
+/// The first program's number.
+pub(crate) const INIT: i32 = 1;
+/// Numbers go round below this.
+const PID_LIMIT: i32 = 32_768;
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExitStatus {
+    /// By `exit`, with this code.
+    Code(u8),
+    /// By a signal.
+    Signal(u8),
+}
+
+impl ExitStatus {
+    /// As `wait4(2)` tells it.
+    pub(crate) const fn encode(self) -> i32 {
+        match self {
+            Self::Code(code) => (code as i32) << 8,
+            Self::Signal(signal) => signal as i32,
+        }
+    }
+}
+
+impl core::fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "status {code}"),
+            Self::Signal(signal) => write!(f, "{}", super::signal::name(*signal)),
+        }
+    }
+}
+
+/// What can change of a process's place among the others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kinship {
+    /// The parent's number, 0 for none.
+    pub(crate) parent: i32,
+    /// The process group.
+    pub(crate) group: i32,
+    /// The session.
+    pub(crate) session: i32,
+}
+
+/// A process.
+pub(crate) struct Process {
+    pid: i32,
+    kinship: Mutex<Kinship>,
+    ended: Mutex<Option<ExitStatus>>,
+    /// A parent that waits in `vfork` goes on: this process has its own memory, or is gone.
+    released: AtomicBool,
+    /// The signal that will end it, or 0.
+    doom: AtomicU8,
+    /// Time on the processor in nanoseconds, its own and that of children that were waited for.
+    own_time: AtomicU64,
+    children_time: AtomicU64,
+    /// Name and arguments, for `/proc`.
+    title: Mutex<Title>,
+}
+
+/// What a process is called.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Title {
+    /// `comm`: the last part of the path, 15 bytes at most.
+    pub(crate) name: Vec<u8>,
+    /// The arguments, a zero after each.
+    pub(crate) arguments: Vec<u8>,
+    /// The path of the program.
+    pub(crate) path: Vec<u8>,
+}
+
+static PROCESSES: Mutex<Table> = Mutex::new(Table { by_pid: BTreeMap::new(), last: 0 });
+
+struct Table {
+    by_pid: BTreeMap<i32, Arc<Process>>,
+    last: i32,
+}
+
+impl Process {
+    /// A new process with a number of its own; `None` when all are taken.
+    pub(super) fn new(parent: Option<&Self>) -> Option<Arc<Self>> {
+        let mut table = PROCESSES.lock();
+        let pid = (1..PID_LIMIT)
+            .map(|step| (table.last + step - 1) % (PID_LIMIT - 1) + 1)
+            .find(|pid| !table.by_pid.contains_key(pid))?;
+        table.last = pid;
+        let kinship = match parent {
+            Some(parent) => Kinship { parent: parent.pid, ..parent.kinship() },
+            None => Kinship { parent: 0, group: pid, session: pid },
+        };
+        let process = Arc::new(Self {
+            pid,
+            kinship: Mutex::new(kinship),
+            ended: Mutex::new(None),
+            released: AtomicBool::new(false),
+            doom: AtomicU8::new(0),
+            own_time: AtomicU64::new(0),
+            children_time: AtomicU64::new(0),
+            title: Mutex::new(parent.map(Self::title).unwrap_or_default()),
+        });
+        table.by_pid.insert(pid, process.clone());
+        Some(process)
+    }
+
+    /// Its number.
+    #[inline]
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Its place among the others.
+    pub(crate) fn kinship(&self) -> Kinship {
+        *self.kinship.lock()
+    }
+
+    /// Changes its place.
+    pub(crate) fn set_kinship(&self, change: impl FnOnce(&mut Kinship)) {
+        change(&mut self.kinship.lock());
+    }
+
+    /// How it ended, once it has.
+    pub(crate) fn ended(&self) -> Option<ExitStatus> {
+        *self.ended.lock()
+    }
+
+    /// What it is called.
+    pub(crate) fn title(&self) -> Title {
+        self.title.lock().clone()
+    }
+
+    /// Calls it something else.
+    pub(crate) fn set_title(&self, change: impl FnOnce(&mut Title)) {
+        change(&mut self.title.lock());
+    }
+
+    /// Lets a parent that waits in `vfork` go on.
+    pub(super) fn release(&self) {
+        self.released.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether such a parent may.
+    pub(super) fn is_released(&self) -> bool {
+        self.released.load(Ordering::Relaxed)
+    }
+
+    /// Has it end by a signal when it next could return to its program. The first signal counts.
+    pub(crate) fn doom(&self, signal: u8) {
+        // Failing means that it is doomed already.
+        let _ = self.doom.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
+        super::request_attention();
+    }
+
+    /// Whether a signal will end it.
+    pub(super) fn is_doomed(&self) -> bool {
+        self.doom.load(Ordering::Relaxed) != 0
+    }
+
+    /// The signal that will end it.
+    pub(super) fn doomed_by(&self) -> Option<u8> {
+        Some(self.doom.load(Ordering::Relaxed)).filter(|&signal| signal != 0)
+    }
+
+    /// Adds to its time on the processor.
+    pub(super) fn add_time(&self, nanos: u64) {
+        self.own_time.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// Time on the processor in nanoseconds: its own up to the last switch, and its children's.
+    pub(crate) fn times(&self) -> (u64, u64) {
+        (self.own_time.load(Ordering::Relaxed), self.children_time.load(Ordering::Relaxed))
+    }
+
+    /// Records the end, and gives its children to the first program.
+    pub(super) fn end(&self, status: ExitStatus) {
+        let table = PROCESSES.lock();
+        for other in table.by_pid.values() {
+            let mut kinship = other.kinship.lock();
+            if kinship.parent == self.pid {
+                kinship.parent = INIT;
+            }
+        }
+        drop(table);
+        *self.ended.lock() = Some(status);
+        self.release();
+    }
+}
+
+/// The process of a number.
+pub(crate) fn find(pid: i32) -> Option<Arc<Process>> {
+    PROCESSES.lock().by_pid.get(&pid).cloned()
+}
+
+/// All processes, in ascending order of their numbers.
+pub(crate) fn all() -> Vec<Arc<Process>> {
+    PROCESSES.lock().by_pid.values().cloned().collect()
+}
+
+/// Which children `wait4` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Children {
+    /// Any.
+    Any,
+    /// The one of this number.
+    One(i32),
+    /// Those of this process group.
+    Group(i32),
+}
+
+/// Looks for a child that ended: whether there are such children at all, and one that ended.
+pub(crate) fn look_for_child(parent: i32, which: Children) -> (bool, Option<Arc<Process>>) {
+    let table = PROCESSES.lock();
+    let mut any = false;
+    for process in table.by_pid.values() {
+        let kinship = process.kinship();
+        let meant = kinship.parent == parent
+            && match which {
+                Children::Any => true,
+                Children::One(pid) => process.pid == pid,
+                Children::Group(group) => kinship.group == group,
+            };
+        if meant {
+            any = true;
+            if process.ended().is_some() {
+                return (true, Some(process.clone()));
+            }
+        }
+    }
+    (any, None)
+}
+
+/// Forgets a child that ended; its time is its parent's from now on.
+pub(crate) fn reap(child: &Process) {
+    let parent = find(child.kinship().parent);
+    if let Some(parent) = parent {
+        let (own, children) = child.times();
+        parent.children_time.fetch_add(own + children, Ordering::Relaxed);
+    }
+    forget(child.pid);
+}
+
+/// Takes a process out of the table.
+pub(super) fn forget(pid: i32) {
+    PROCESSES.lock().by_pid.remove(&pid);
+}

@@ -1,0 +1,83 @@
+//! What programs' page faults, exceptions and interrupts become.
+
+use crate::traps::{self, Access, Handled, TrapFrame, UserTraps};
+
+use super::signal::{self, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP};
+use super::space::{Fault, Rights};
+use super::{lifecycle, process, thread};
+
+struct Traps;
+
+/// Takes programs' traps from now on.
+pub(super) fn init() {
+    traps::set_user_traps(&Traps);
+}
+
+impl UserTraps for Traps {
+    fn page_fault(&self, address: u64, access: Access, frame: &mut TrapFrame) -> Handled {
+        let wanted = match access {
+            Access::Read => Rights::READ,
+            Access::Write => Rights::WRITE,
+            Access::Execute => Rights::EXECUTE,
+        };
+        // `None`: there is no program, or its memory is in use further up the stack, where no fault is expected.
+        match thread::with_space(|space| space.fault(address, wanted)) {
+            Some(Ok(())) => Handled::Yes,
+            Some(Err(fault)) if frame.from_user() => end_by_fault(address, access, fault, frame),
+            _ => Handled::No,
+        }
+    }
+
+    fn exception(&self, frame: &mut TrapFrame) {
+        let (signal, what) = match frame.vector {
+            0 => (SIGFPE, "divided by zero"),
+            1 | 3 => (SIGTRAP, "ran into a breakpoint"),
+            4 | 5 => (SIGSEGV, "overflowed"),
+            6 => (SIGILL, "executed an unknown instruction"),
+            16 | 19 => (SIGFPE, "made an arithmetic error"),
+            17 => (SIGBUS, "made a misaligned access"),
+            _ => (SIGSEGV, "made a protection fault"),
+        };
+        report(signal, frame, format_args!("{what} (exception {}, error {:#x})", frame.vector, frame.error));
+        lifecycle::die_of(signal)
+    }
+
+    fn interrupted(&self, _frame: &mut TrapFrame) {
+        if super::needs_attention() {
+            super::attend();
+        }
+        if thread::others() > 1 {
+            thread::yield_now();
+        }
+    }
+}
+
+fn end_by_fault(address: u64, access: Access, fault: Fault, frame: &TrapFrame) -> ! {
+    let verb = match access {
+        Access::Read => "read",
+        Access::Write => "wrote",
+        Access::Execute => "executed",
+    };
+    let (signal, why) = match fault {
+        Fault::NotMapped => (SIGSEGV, "nothing is mapped there"),
+        Fault::Denied => (SIGSEGV, "not allowed there"),
+        Fault::PastEnd => (SIGBUS, "past the end of the file"),
+        Fault::Unreadable => (SIGBUS, "the file cannot be read"),
+        Fault::OutOfMemory => (SIGKILL, "out of memory"),
+    };
+    report(signal, frame, format_args!("{verb} {address:#x}: {why}"));
+    lifecycle::die_of(signal)
+}
+
+/// Says what a program did and where.
+fn report(signal: u8, frame: &TrapFrame, what: core::fmt::Arguments<'_>) {
+    let pid = super::current_pid();
+    let title = process::find(pid).map(|process| process.title()).unwrap_or_default();
+    let TrapFrame { rip, rsp, rbp, rax, rbx, rcx, rdx, rsi, rdi, .. } = *frame;
+    log::warn!(
+        "{} (process {pid}) {what}; ended by {}\n  rip {rip:#x}  rsp {rsp:#x}  rbp {rbp:#x}\n  rax {rax:#x}  rbx {rbx:#x}  \
+         rcx {rcx:#x}  rdx {rdx:#x}  rsi {rsi:#x}  rdi {rdi:#x}",
+        title.name.escape_ascii(),
+        signal::name(signal),
+    );
+}
