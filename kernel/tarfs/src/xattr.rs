@@ -12,8 +12,9 @@ use crate::span::{NameSpan, Span, ValueSpan};
 /// The most bytes in a name and in a value (`XATTR_NAME_MAX`, `XATTR_SIZE_MAX` of `<linux/limits.h>`).
 const NAME_MAX: usize = 255;
 const VALUE_MAX: usize = 65_536;
-/// The most attributes of one inode. Linux has no number but 64 KiB for all names together; this bounds the work.
-const COUNT_MAX: usize = 1024;
+/// The most attributes of one inode. More than ext4 has room for in a block; it bounds the work that an archive can ask
+/// for, since a list is searched name by name.
+const COUNT_MAX: usize = 128;
 
 /// One extended attribute.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +39,7 @@ pub(crate) fn put(list: &mut Vec<Xattr>, new: Xattr, archive: &[u8], decoded: &[
         return Ok(());
     }
     if list.len() == COUNT_MAX {
-        return Err(Reason::Xattr("over 1,024 of them"));
+        return Err(Reason::Xattr("over 128 of them"));
     }
     list.try_reserve(1).map_err(|_| Reason::NoMemory)?;
     list.push(new);
