@@ -27,7 +27,7 @@ output=$(cd "$(dirname -- "$1")" && pwd)/$(basename -- "$1")
 up_to_date() {
   [[ -f $output ]] || return 1
   local newer
-  newer=$(find "$here" "$root/Cargo.toml" "$root/rust-toolchain.toml" -newer "$output" -print -quit) || return 1
+  newer=$(find "$here" "$root"/{Cargo.toml,Cargo.lock,rust-toolchain.toml} -newer "$output" -print -quit) || return 1
   [[ -z $newer ]]
 }
 

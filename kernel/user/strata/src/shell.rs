@@ -4,12 +4,13 @@
 //! ([`Shell::run_script`]) or from a file ([`Shell::run_file`]).
 
 use alloc::vec::Vec;
-use core::mem::take;
 
+use rustix::fs::Timespec;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 use rustix::process::{getcwd, geteuid, getpid};
 use rustix::system::RebootCommand;
+use rustix::thread::{NanosleepRelativeResult, nanosleep};
 use strata_rt::errno::Shown as ShownErrno;
 use strata_rt::process::{self, Ended};
 use strata_rt::text::{self, Shown};
@@ -161,8 +162,8 @@ impl Shell {
             let errno = self.power(RebootCommand::PowerOff);
             eprintln!("poweroff: the kernel: {}", ShownErrno(errno));
             // A first process that ended would take the kernel down with an error, so it waits to be switched off.
-            let wait = rustix::event::Timespec { tv_sec: 3600, tv_nsec: 0 };
-            while rustix::event::poll(&mut [], Some(&wait)).is_ok() {}
+            let hour = Timespec { tv_sec: 3600, tv_nsec: 0 };
+            while matches!(nanosleep(&hour), NanosleepRelativeResult::Ok) {}
         }
     }
 
@@ -412,16 +413,22 @@ fn prompt() -> Vec<u8> {
     alloc::format!("strata:{}{sign} ", Shown(place)).into_bytes()
 }
 
+/// Shows a command before it runs; `set`, which switches this on and off, goes without.
 fn trace(arguments: &[Vec<u8>]) {
-    if arguments.is_empty() {
+    if arguments.first().is_none_or(|name| name == b"set") {
         return;
     }
-    let mut line = Vec::new();
-    for word in arguments {
-        line.push(b' ');
-        line.extend_from_slice(&complete::quoted(word));
+    let words: Vec<Vec<u8>> = arguments.iter().map(|word| in_quotes(word)).collect();
+    eprintln!("+ {}", Shown(&words.join(&b' ')));
+}
+
+/// `word` in single quotes, when it needs any.
+fn in_quotes(word: &[u8]) -> Vec<u8> {
+    if !word.is_empty() && complete::quoted(word).len() == word.len() {
+        return word.into();
     }
-    eprintln!("+{}", Shown(&take(&mut line)));
+    let parts: Vec<&[u8]> = word.split(|&byte| byte == b'\'').collect();
+    [b"'", &parts.join(&b"'\\''"[..])[..], b"'"].concat()
 }
 
 /// `NAME=VALUE` as its two parts.

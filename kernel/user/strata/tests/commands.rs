@@ -210,6 +210,16 @@ fn cp_r_copies_a_tree_but_not_into_itself_without_end() {
 }
 
 #[test]
+fn cp_keeps_holes_and_reads_files_without_a_size() {
+    let place = Place::new();
+    place.run("write f start; truncate -s 100M f; append f middle; truncate -s 200M f; cp f g; cmp f g; append f end; cp f g; cmp f g").fine();
+    let blocks = fs::metadata(place.join("g")).expect("it exists").blocks();
+    assert!(blocks < 1000, "{blocks} blocks");
+    place.run("cp /proc/self/status s; wc -c s").fine();
+    assert!(place.read("s").starts_with("Name:"));
+}
+
+#[test]
 fn cp_a_keeps_links_times_modes_and_xattrs() {
     let place = Place::new();
     place

@@ -122,7 +122,7 @@ fn refused_lines_say_where_and_why() {
 fn set_e_stops_a_script_and_set_x_shows_it() {
     let place = Place::new();
     assert_eq!(place.run("set -e\ntrue\nfalse\necho never").out, "");
-    assert_eq!(place.run("set -x; echo 'a b'").err, "+ echo a\\\\ b\n");
+    assert_eq!(place.run("set -x; echo 'a b' c \"d'e\" ''; set +x; true").err, "+ echo 'a b' c 'd'\\\\''e' ''\n");
 }
 
 #[test]

@@ -9,11 +9,11 @@ use rustix::fs::{
     symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
-use strata_rt::file::{for_each_chunk, write_all};
 use strata_rt::text::{base_name, join};
 
 use super::Call;
 use super::attributes::copy_xattrs;
+use super::contents::{Failure, Side, copy, from_source, to_target};
 use super::remove::remove_tree;
 use super::tree::{Place, Walk, kind};
 use crate::shell::Shell;
@@ -201,14 +201,7 @@ impl Copying<'_> {
         let mode = Mode::from_raw_mode(attributes.st_mode & 0o777);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
         let output: OwnedFd = openat(CWD, target, flags, mode).map_err(to_target)?;
-        let mut writing = None;
-        let copied = for_each_chunk(&input, |piece| {
-            if self.call.stopped(shell) {
-                return Err(Errno::INTR);
-            }
-            write_all(&output, piece).inspect_err(|errno| writing = Some(*errno))
-        });
-        copied.map_err(|errno| if writing.is_some() { to_target(errno) } else { from_source(errno) })?;
+        copy(&input, &output, || self.call.stopped_by_now(shell))?;
         if self.keep == Keep::Permissions {
             return Ok(());
         }
@@ -248,23 +241,6 @@ impl Copying<'_> {
         fchmod(to, Mode::from_raw_mode(attributes.st_mode & 0o7777))?;
         futimens(to, &times(attributes))
     }
-}
-
-/// Which of the two files an error is about.
-#[derive(Clone, Copy)]
-enum Side {
-    Source,
-    Target,
-}
-
-type Failure = (Side, Errno);
-
-fn from_source(errno: Errno) -> Failure {
-    (Side::Source, errno)
-}
-
-fn to_target(errno: Errno) -> Failure {
-    (Side::Target, errno)
 }
 
 /// Makes something at `target`; what is there, unless it is a directory, is removed first.

@@ -46,7 +46,7 @@ pub(super) fn cat(shell: &mut Shell, call: &Call) {
                 // Whoever types wants to see it at once.
                 output::flush()?;
             }
-            if call.stopped(shell) { Err(Errno::INTR) } else { Ok(()) }
+            if call.stopped_by_now(shell) { Err(Errno::INTR) } else { Ok(()) }
         });
         if call.stopped(shell) {
             return;

@@ -28,7 +28,7 @@ fn scan(shell: &mut Shell, call: &Call, path: &[u8], mut take: impl FnMut(&[u8])
     let Some(source) = call.check(path, open_source(shell, path)) else { return false };
     let result = for_each_chunk(&source, |piece| {
         take(piece);
-        if call.stopped(shell) { Err(Errno::INTR) } else { Ok(()) }
+        if call.stopped_by_now(shell) { Err(Errno::INTR) } else { Ok(()) }
     });
     !call.stopped(shell) && call.check(path, result).is_some()
 }

@@ -6,6 +6,7 @@
 //! Neighbours: one module for each family below; [`tree`] walks directories for those that do.
 
 mod attributes;
+mod contents;
 mod copy;
 mod directories;
 mod files;
@@ -96,7 +97,7 @@ table! {
     "history" "" Options(""), session::history, "lists what was typed";
     "layer" "PATH..." Options(""), attributes::layer, "tells which layer of the overlay holds each path";
     "ln" "[-sf] TARGET NAME" Options("sf"), links::ln, "makes a hard link, or with -s a symbolic one";
-    "ls" "[-1adlR] [PATH...]" Options("1adliRh"), list::ls, "lists names; -l with inode, mode, owner, size, time and layer, -a hidden ones, -R the tree";
+    "ls" "[-1adilR] [PATH...]" Options("1adliR"), list::ls, "lists names; -l with inode, mode, owner, size, time and layer, -a hidden ones, -R the tree";
     "mkdir" "[-p] [-m MODE] DIR..." Options("pm:"), directories::mkdir, "makes directories; -p with those above";
     "mkfifo" "PATH..." Options("m:"), directories::mkfifo, "makes FIFOs";
     "mknod" "PATH b|c MAJOR MINOR | PATH p" Options("m:"), directories::mknod, "makes a device node or a FIFO";

@@ -3,9 +3,10 @@
 use alloc::string::String;
 use core::fmt::Write;
 
-use rustix::event::{Timespec, poll};
+use rustix::fs::Timespec;
 use rustix::io::Errno;
 use rustix::system::{RebootCommand, sysinfo};
+use rustix::thread::{NanosleepRelativeResult, nanosleep};
 use strata_rt::clock::{Clock, DAYS, Date, MONTHS, now};
 use strata_rt::text::{Shown, parse_number};
 use strata_rt::{output, println, sys};
@@ -118,9 +119,9 @@ pub(super) fn sleep(shell: &mut Shell, call: &Call) {
         let slice = left.min(100);
         left -= slice;
         let wait = Timespec { tv_sec: 0, tv_nsec: i64::try_from(slice).unwrap_or(0) * 1_000_000 };
-        match poll(&mut [], Some(&wait)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return call.fail(&call.operands[0], errno),
+        match nanosleep(&wait) {
+            NanosleepRelativeResult::Ok | NanosleepRelativeResult::Interrupted(_) => {}
+            NanosleepRelativeResult::Err(errno) => return call.fail(&call.operands[0], errno),
         }
     }
 }
