@@ -1,3 +1,79 @@
-//! An overlay filesystem in the format of Linux overlayfs, over any filesystem of the vfs contract
+//! An overlay filesystem: several directory trees shown as one, changes kept in the topmost.
+//!
+//! It is Linux overlayfs in behaviour and on disk, over any filesystem that implements the contract of the `vfs` crate. It knows no
+//! disk, no path and no process; it has no `unsafe` and needs no `std`. Layers are given as directories of mounted
+//! filesystems; the one on top must offer [`vfs::UpperDir`], whose steps are atomic, so that every operation of the
+//! overlay is too: there is no half state, nothing to recover after a crash, and the work directory stays empty.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use fs_overlay::{Layer, Layers, Options, OverlayFs};
+//! use ramfs::RamFs;
+//! use vfs::{Expect, FileSystem, FsContext, Name, NewKind, NewNode, Timestamp};
+//!
+//! let context = |dev| FsContext { dev, clock: Arc::new(|| Timestamp::EPOCH) };
+//! let lower = RamFs::new(context(1), &ramfs::Options::default())?;
+//! let upper = RamFs::new(context(2), &ramfs::Options::default())?;
+//! let motd = Name::new(b"motd")?;
+//! lower.root().create(motd, &NewNode::new(NewKind::File, 0o644))?;
+//!
+//! let layers = Layers { upper: Some(Layer::of(upper.clone())), work: None, lowers: vec![Layer::of(lower.clone())] };
+//! let overlay = OverlayFs::mount(context(3), layers, Options::default())?;
+//! overlay.root().lookup(motd)?.unwrap().as_file()?.write_at(0, b"hello")?; // copies it up
+//! assert_eq!(upper.root().lookup(motd)?.unwrap().attr()?.size, 5);
+//! overlay.root().remove(motd, Expect::NonDir)?; // leaves a whiteout
+//! assert!(overlay.root().lookup(motd)?.is_none());
+//! assert!(lower.root().lookup(motd)?.is_some());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`MountOptions`] reads the options of `mount(2)`; `docs/overlay.md` is for users, `docs/format.md` gives every byte that is
+//! written to an upper layer.
+//!
+//! # Inside
+//!
+//! One node per object, found again through a weak table while it is in use: `node::OverlayDir` or `leaf::Leaf`. Its lower
+//! parts are fixed when it is looked up (`lookup`, by the rules of `merge`), its upper part is set once, when a copy-up is
+//! published (`copy_up`). Whoever has a file open holds its node, and each call goes to the part that is on top at that
+//! moment. `create`, `remove`, `rename` and `readdir` are the operations of directories, `identity` makes inode numbers, `format`
+//! and `xattr` know the extended attributes, `options` and `mount` the way in.
+//!
+//! # Lock order, outermost first
+//!
+//! 1. `Core::copying` of one node: while it is copied up. Its parent was copied up before, so no two are ever held.
+//! 2. `Shared::rename`: while directories can move. Never held over the copying of data.
+//! 3. `OverlayDir::entries`: shared for lookups and listings, exclusive for changes and for the publication of a copy. The
+//!    directory above first; two of which neither is above the other only under the rename lock.
+//! 4. Leaves, one at a time, nothing called under them: the place, the redirect, the listing and the key of a node, the
+//!    table of nodes (inside a key), the recent listings, the directories in use.
+//! 5. The layers' own: upper, then lower.
+//!
+//! Whoever needs something copied up does it before taking a lock of rank 2 or 3, and looks again afterwards.
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod copy_up;
+mod create;
+mod dir;
+mod format;
+mod fs;
+mod identity;
+mod leaf;
+mod lookup;
+mod merge;
+mod mount;
+mod node;
+mod options;
+mod readdir;
+mod remove;
+mod rename;
+mod xattr;
+
+pub use fs::{OVERLAYFS_MAGIC, OverlayFs};
+pub use mount::{Layer, Layers};
+pub use options::{LOWERS_MAX, MountError, MountOptions, Options, RedirectMode, SyncMode, XattrClass};
+pub use xattr::LAYER_XATTR;

@@ -1,0 +1,144 @@
+//! New entries: create, create without a name, link. A whiteout at the name is replaced in the same step.
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use vfs::{
+    DeviceNumber, Errno, Error, FileOps, Name, NewKind, NewNode, Node, NodeOps, Result, SpecialOps, SymlinkOps,
+    XattrMode,
+};
+
+use crate::copy_up::Content;
+use crate::format::YES;
+use crate::identity::{FsIndex, Kind};
+use crate::leaf::Leaf;
+use crate::lookup::Found;
+use crate::node::{DirParts, OverlayDir};
+
+impl OverlayDir {
+    /// [`DirOps::create`](vfs::DirOps::create).
+    pub(crate) fn create_entry(&self, name: Name<'_>, new: &NewNode<'_>) -> Result<Node> {
+        refuse_whiteout(new)?;
+        self.expect_absent(name)?;
+        let upper = self.copy_up()?;
+
+        let _entries = self.entries.write();
+        if self.resolve(name)?.is_some() {
+            return Err(Errno::EEXIST.into());
+        }
+        let node = upper.create_over(name, &NewNode { xattrs: &self.new_xattrs(new).borrowed(), ..*new })?;
+        self.forget_listing();
+        let number = self.core.fs.numbering.number(FsIndex::UPPER, node.id().ino)?;
+        Ok(self.node(name, of_upper(node, number))?.into_node())
+    }
+
+    /// [`DirOps::create_unnamed`](vfs::DirOps::create_unnamed).
+    pub(crate) fn create_without_name(&self, new: &NewNode<'_>) -> Result<Node> {
+        refuse_whiteout(new)?;
+        if matches!(new.kind, NewKind::Dir) {
+            return Err(Error::new(Errno::EINVAL, "directory without a name"));
+        }
+        let upper = self.copy_up()?;
+        let _entries = self.entries.read();
+        if self.is_gone() {
+            return Err(Errno::ENOENT.into());
+        }
+        let attributes = NewAttributes::escaped(self, new);
+        let node = upper.create_unnamed(&NewNode { xattrs: &attributes.borrowed(), ..*new })?;
+        let number = self.core.fs.numbering.number(FsIndex::UPPER, node.id().ino)?;
+        let name = Name::new(b"#unnamed")?;
+        Ok(self.node(name, of_upper(node, number))?.into_node())
+    }
+
+    /// [`DirOps::link`](vfs::DirOps::link).
+    pub(crate) fn link_entry(&self, name: Name<'_>, node: &Node) -> Result<()> {
+        match node {
+            Node::Dir(_) => Err(Error::new(Errno::EPERM, "hard link to a directory")),
+            Node::File(_) => self.link_leaf::<dyn FileOps>(name, node),
+            Node::Symlink(_) => self.link_leaf::<dyn SymlinkOps>(name, node),
+            Node::Special(_) => self.link_leaf::<dyn SpecialOps>(name, node),
+        }
+    }
+
+    fn link_leaf<T: Kind + ?Sized>(&self, name: Name<'_>, node: &Node) -> Result<()>
+    where
+        Leaf<T>: NodeOps,
+    {
+        let leaf = node.downcast_ref::<Leaf<T>>().filter(|leaf| self.shares_overlay(&leaf.core));
+        let leaf = leaf.ok_or_else(|| Error::new(Errno::EXDEV, "link to a node of another filesystem"))?;
+        self.expect_absent(name)?;
+        if leaf.upper().is_none() && leaf.position().is_none() {
+            return Err(Error::new(Errno::ENOENT, "link to a removed file"));
+        }
+        leaf.copy_up(Content::Whole)?;
+        let original = leaf.upper().ok_or(Errno::EROFS)?;
+        let upper = self.copy_up()?;
+
+        let _entries = self.entries.write();
+        if self.resolve(name)?.is_some() {
+            return Err(Errno::EEXIST.into());
+        }
+        if leaf.core.has_origin(&**original)? && !self.is_impure()? {
+            // Before the link: a mark too many costs a look-up a listing, one too few a wrong d_ino.
+            upper.set_xattr(self.core.fs.names.impure, YES, XattrMode::Set)?;
+            self.set_impure();
+        }
+        upper.link_over(name, &T::into_node(original.clone()))?;
+        self.forget_listing();
+        Ok(())
+    }
+
+    /// Fails early where something is at `name`, so that a change which cannot succeed copies nothing up.
+    fn expect_absent(&self, name: Name<'_>) -> Result<()> {
+        if self.upper().is_none() {
+            let _entries = self.entries.read();
+            if self.resolve(name)?.is_some() {
+                return Err(Errno::EEXIST.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The attributes that a new entry starts with: those asked for, and `opaque` on a directory under which lower ones could
+    /// otherwise show through, now or after a change of the layers.
+    fn new_xattrs<'a>(&self, new: &NewNode<'a>) -> NewAttributes<'a> {
+        let mut attributes = NewAttributes::escaped(self, new);
+        if matches!(new.kind, NewKind::Dir) && !self.lowers.is_empty() {
+            attributes.0.push((Cow::Borrowed(self.core.fs.names.opaque), YES));
+        }
+        attributes
+    }
+}
+
+/// Names and values for a new inode.
+struct NewAttributes<'a>(Vec<(Cow<'a, [u8]>, &'a [u8])>);
+
+impl<'a> NewAttributes<'a> {
+    /// Those that a user asked for, as the upper is to have them.
+    fn escaped(dir: &OverlayDir, new: &NewNode<'a>) -> Self {
+        Self(new.xattrs.iter().map(|&(name, value)| (dir.core.fs.names.on_layer(name), value)).collect())
+    }
+
+    fn borrowed(&self) -> Vec<(&[u8], &[u8])> {
+        self.0.iter().map(|(name, value)| (&**name, *value)).collect()
+    }
+}
+
+/// What a new inode of the upper is to the overlay.
+fn of_upper(node: Node, number: u64) -> Found {
+    match node {
+        Node::Dir(dir) => Found::Dir(DirParts { upper: Some(dir), lowers: Box::default(), redirect: None }, number),
+        leaf => Found::Upper(leaf, number),
+    }
+}
+
+/// A user's whiteout would hide nothing and break the layer.
+fn refuse_whiteout(new: &NewNode<'_>) -> Result<()> {
+    match new.kind {
+        NewKind::CharDevice(DeviceNumber { major: 0, minor: 0 }) => {
+            Err(Error::new(Errno::EPERM, "character device 0/0 is a whiteout"))
+        }
+        _ => Ok(()),
+    }
+}

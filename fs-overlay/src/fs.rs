@@ -1,0 +1,141 @@
+//! The overlay as a whole: what its nodes share ([`Shared`]), and the filesystem that is mounted ([`OverlayFs`]).
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use base::sync::Mutex;
+use hashbrown::HashSet;
+use vfs::{DirOps, FileSystem, Result, StatFs};
+
+use crate::format::Names;
+use crate::identity::{Depth, FsIndex, Numbering, Table};
+use crate::merge::Whiteouts;
+use crate::mount::InUse;
+use crate::node::OverlayDir;
+use crate::options::{Options, SyncMode};
+use crate::readdir::RecentListings;
+
+/// `OVERLAYFS_SUPER_MAGIC` of `<linux/magic.h>`.
+pub const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
+
+/// The layer that takes the changes.
+pub(crate) struct UpperLayer {
+    pub(crate) fs: Arc<dyn FileSystem>,
+    pub(crate) root: Arc<dyn DirOps>,
+}
+
+/// A layer that is only read.
+pub(crate) struct LowerLayer {
+    pub(crate) fs: FsIndex,
+    pub(crate) root: Arc<dyn DirOps>,
+    pub(crate) whiteouts: Whiteouts,
+}
+
+/// A filesystem that some layers are on.
+pub(crate) struct LayerFs {
+    pub(crate) fs: Arc<dyn FileSystem>,
+    /// What says in an `origin` that an inode is on it; `None` where that would be ambiguous.
+    pub(crate) uuid: Option<[u8; 16]>,
+}
+
+/// What all nodes of an overlay share.
+pub(crate) struct Shared {
+    pub(crate) dev: u64,
+    pub(crate) options: Options,
+    pub(crate) names: &'static Names,
+    pub(crate) depth: Depth,
+    pub(crate) upper: Option<UpperLayer>,
+    /// Topmost first.
+    pub(crate) lowers: Box<[LowerLayer]>,
+    /// By [`FsIndex`]; the first is the upper's, or where there is none the topmost lower's.
+    pub(crate) filesystems: Box<[LayerFs]>,
+    /// The roots of all layers and the work directory: none may be met inside another layer.
+    pub(crate) traps: HashSet<(FsIndex, u64)>,
+    pub(crate) numbering: Numbering,
+    pub(crate) table: Table,
+    pub(crate) recent: RecentListings,
+    /// Held while a directory can move: the shape of the tree stays.
+    pub(crate) rename: Mutex<()>,
+    pub(crate) in_use: Mutex<Vec<InUse>>,
+}
+
+impl Shared {
+    /// The filesystem of lower layers that an `origin` names.
+    pub(crate) fn filesystem_of(&self, uuid: &[u8; 16]) -> Option<(FsIndex, &dyn FileSystem)> {
+        let index = self.filesystems.iter().position(|layer| layer.uuid.as_ref() == Some(uuid))?;
+        Some((FsIndex(u16::try_from(index).ok()?), &*self.filesystems[index].fs))
+    }
+}
+
+/// A mounted overlay.
+///
+/// It holds its layers' filesystems; unmounting it leaves them mounted. Lower layers must not change while it is mounted, nor the
+/// upper other than through it.
+pub struct OverlayFs {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) root: Arc<OverlayDir>,
+}
+
+impl OverlayFs {
+    /// How it behaves.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        self.shared.options
+    }
+
+    /// How many nodes are in memory: those in use, the root included.
+    #[must_use]
+    pub fn nodes_in_use(&self) -> usize {
+        self.shared.table.len()
+    }
+}
+
+impl fmt::Debug for OverlayFs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OverlayFs")
+            .field("options", &self.shared.options)
+            .field("lowers", &self.shared.lowers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl FileSystem for OverlayFs {
+    fn type_name(&self) -> &'static str {
+        "overlay"
+    }
+
+    fn root(&self) -> Arc<dyn DirOps> {
+        Arc::clone(&self.root) as Arc<dyn DirOps>
+    }
+
+    /// The space is that of the upper, or without one of the topmost lower layer.
+    fn statfs(&self) -> Result<StatFs> {
+        let filesystems = &self.shared.filesystems;
+        let mut stat = filesystems[0].fs.statfs()?;
+        for layer in &filesystems[1..] {
+            stat.name_max = stat.name_max.max(layer.fs.statfs()?.name_max);
+        }
+        stat.magic = OVERLAYFS_MAGIC;
+        Ok(stat)
+    }
+
+    fn sync(&self) -> Result<()> {
+        match (&self.shared.upper, self.shared.options.sync) {
+            (Some(upper), SyncMode::Auto | SyncMode::Strict) => upper.fs.sync(),
+            (Some(_), SyncMode::Volatile) | (None, _) => Ok(()),
+        }
+    }
+
+    fn unmount(&self) -> Result<()> {
+        self.sync()?;
+        let released = core::mem::take(&mut *self.shared.in_use.lock());
+        drop(released);
+        Ok(())
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.shared.upper.as_ref().is_none_or(|upper| upper.fs.is_read_only())
+    }
+}

@@ -1,0 +1,238 @@
+//! Files, symbolic links and special nodes: one upper inode, or one lower inode until it is copied up.
+//!
+//! A [`Leaf`] resolves its top part at each call, so whoever opened it before its copy-up sees what is written after.
+
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
+
+use base::sync::{Mutex, OnceLock};
+use vfs::{
+    AllocateMode, Attr, Errno, Error, FileOps, Name, Node, NodeId, NodeOps, OpenIntent, Result, SetAttr, SpecialOps,
+    SymlinkOps, SyncKind, XattrMode,
+};
+
+use crate::copy_up::Content;
+use crate::identity::{Kind, LayerIndex};
+use crate::node::{Core, OverlayDir, Place};
+use crate::options::SyncMode;
+use crate::xattr::{self, LAYER_XATTR};
+
+/// Whether a lower inode has names beside the one it was found at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Links {
+    One,
+    Several,
+}
+
+/// A leaf of a lower layer.
+#[derive(Clone)]
+pub(crate) struct LowerLeaf<N> {
+    pub(crate) layer: LayerIndex,
+    pub(crate) node: N,
+    pub(crate) links: Links,
+}
+
+impl LowerLeaf<Node> {
+    /// # Errors
+    /// Those of the layer.
+    pub(crate) fn new(layer: LayerIndex, node: Node) -> Result<Self> {
+        let links = if node.attr()?.nlink > 1 { Links::Several } else { Links::One };
+        Ok(Self { layer, node, links })
+    }
+}
+
+impl<N> LowerLeaf<N> {
+    /// The same with another view of the node.
+    pub(crate) fn with<M>(self, node: M) -> LowerLeaf<M> {
+        LowerLeaf { layer: self.layer, node, links: self.links }
+    }
+}
+
+/// A node that is no directory.
+pub(crate) struct Leaf<T: ?Sized> {
+    pub(crate) core: Core,
+    upper: OnceLock<Arc<T>>,
+    /// `None` for what was found in the upper.
+    pub(crate) lower: Option<LowerLeaf<Arc<T>>>,
+    /// A leaf lock.
+    place: Mutex<Place>,
+}
+
+impl<T: Kind + ?Sized> Leaf<T> {
+    pub(crate) fn of_upper(core: Core, node: Arc<T>) -> Arc<Self> {
+        Arc::new(Self { core, upper: OnceLock::initialized(node), lower: None, place: Mutex::new(Place::Upper) })
+    }
+
+    pub(crate) fn of_lower(core: Core, lower: LowerLeaf<Arc<T>>, place: Place) -> Arc<Self> {
+        Arc::new(Self { core, upper: OnceLock::new(), lower: Some(lower), place: Mutex::new(place) })
+    }
+
+    /// The part in the upper.
+    pub(crate) fn upper(&self) -> Option<&Arc<T>> {
+        self.upper.get()
+    }
+
+    /// The part that has the content.
+    ///
+    /// # Errors
+    /// `EIO`: never, for every leaf has a part; the type cannot say so.
+    pub(crate) fn top(&self) -> Result<&T> {
+        match (self.upper.get(), &self.lower) {
+            (Some(upper), _) => Ok(upper),
+            (None, Some(lower)) => Ok(&lower.node),
+            (None, None) => Err(Error::fault(Errno::EIO, "overlay: a node without any part")),
+        }
+    }
+
+    /// Sets the part in the upper; the caller holds the parent's entries, or the node has no name.
+    pub(crate) fn set_upper(&self, upper: Arc<T>, number: u64) {
+        self.core.moved_to_upper(upper.id().ino, number);
+        self.upper.call_once(|| upper);
+        let old = mem::replace(&mut *self.place.lock(), Place::Upper);
+        drop(old);
+    }
+
+    /// Parent and name of a leaf that is not in the upper; `None` if it was removed.
+    pub(crate) fn position(&self) -> Option<(Arc<OverlayDir>, vfs::NameBuf)> {
+        match &*self.place.lock() {
+            Place::At { parent, name } => Some((Arc::clone(parent), name.clone())),
+            Place::Root | Place::Upper | Place::Gone => None,
+        }
+    }
+
+    pub(crate) fn is_lower_at(&self, parent: &OverlayDir, name: Name<'_>) -> bool {
+        self.place.lock().is_at(parent, name)
+    }
+
+    /// Records that its name was removed, if that is the overlay's to know; the caller holds the parent's entries.
+    pub(crate) fn set_gone(&self) {
+        let mut place = self.place.lock();
+        if matches!(*place, Place::At { .. }) {
+            let old = mem::replace(&mut *place, Place::Gone);
+            drop(place);
+            drop(old);
+            self.core.forget();
+        }
+    }
+
+    fn layer_name(&self) -> Vec<u8> {
+        match (self.upper.get(), &self.lower) {
+            (None, Some(lower)) => format!("lower{}", lower.layer.0).into_bytes(),
+            (Some(_), _) | (None, None) => b"upper".to_vec(),
+        }
+    }
+}
+
+impl<T: ?Sized> Drop for Leaf<T> {
+    fn drop(&mut self) {
+        self.core.forget();
+    }
+}
+
+impl<T: Kind + ?Sized> NodeOps for Leaf<T> {
+    fn id(&self) -> NodeId {
+        self.core.id()
+    }
+
+    fn attr(&self) -> Result<Attr> {
+        let mut attr = self.top()?.attr()?;
+        let id = self.id();
+        (attr.dev, attr.ino) = (id.dev, id.ino);
+        if self.upper.get().is_none() && matches!(*self.place.lock(), Place::Gone) {
+            attr.nlink = 0;
+        }
+        Ok(attr)
+    }
+
+    fn set_attr(&self, change: &SetAttr) -> Result<()> {
+        self.copy_up(Content::Whole)?.set_attr(change)
+    }
+
+    fn xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        if name == LAYER_XATTR {
+            return Ok(Some(self.layer_name()));
+        }
+        xattr::get(self.core.fs.names, self.top()?, name)
+    }
+
+    fn set_xattr(&self, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
+        let name = xattr::check_set(self.core.fs.names, self.top()?, name, mode)?;
+        self.copy_up(Content::Whole)?.set_xattr(&name, value, mode)
+    }
+
+    fn remove_xattr(&self, name: &[u8]) -> Result<()> {
+        let name = xattr::check_remove(self.core.fs.names, self.top()?, name)?;
+        self.copy_up(Content::Whole)?.remove_xattr(&name)
+    }
+
+    fn list_xattrs(&self, each: &mut dyn FnMut(&[u8])) -> Result<()> {
+        xattr::list(self.core.fs.names, self.top()?, each)
+    }
+
+    fn sync(&self, kind: SyncKind) -> Result<()> {
+        match (self.upper.get(), self.core.fs.options.sync) {
+            (Some(upper), SyncMode::Auto | SyncMode::Strict) => upper.sync(kind),
+            (Some(_), SyncMode::Volatile) | (None, _) => Ok(()),
+        }
+    }
+
+    fn note_access(&self) {
+        if let Some(upper) = self.upper.get() {
+            upper.note_access();
+        }
+    }
+}
+
+impl FileOps for Leaf<dyn FileOps> {
+    fn prepare_open(&self, intent: OpenIntent) -> Result<()> {
+        match (intent, self.upper.get()) {
+            (OpenIntent::Read, _) => self.top()?.prepare_open(intent),
+            (OpenIntent::Write | OpenIntent::Truncate, Some(upper)) => upper.prepare_open(intent),
+            (OpenIntent::Write, None) => self.copy_up(Content::Whole)?.prepare_open(intent),
+            (OpenIntent::Truncate, None) => self.copy_up(Content::Resized(0))?.prepare_open(intent),
+        }
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        self.top()?.read_at(offset, buf)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> Result<usize> {
+        self.copy_up(Content::Whole)?.write_at(offset, data)
+    }
+
+    fn append(&self, data: &[u8]) -> Result<(u64, usize)> {
+        self.copy_up(Content::Whole)?.append(data)
+    }
+
+    fn set_len(&self, len: u64) -> Result<()> {
+        match self.upper.get() {
+            Some(upper) => upper.set_len(len),
+            // The copy is made with its new size: one step, and no more data than stays. Whoever copied it up
+            // meanwhile copied it whole, so the size is set in any case.
+            None => self.copy_up(Content::Resized(len))?.set_len(len),
+        }
+    }
+
+    fn allocate(&self, mode: AllocateMode, offset: u64, len: u64) -> Result<()> {
+        self.copy_up(Content::Whole)?.allocate(mode, offset, len)
+    }
+
+    fn seek_data(&self, offset: u64) -> Result<Option<u64>> {
+        self.top()?.seek_data(offset)
+    }
+
+    fn seek_hole(&self, offset: u64) -> Result<Option<u64>> {
+        self.top()?.seek_hole(offset)
+    }
+}
+
+impl SymlinkOps for Leaf<dyn SymlinkOps> {
+    fn target(&self) -> Result<Vec<u8>> {
+        self.top()?.target()
+    }
+}
+
+impl SpecialOps for Leaf<dyn SpecialOps> {}

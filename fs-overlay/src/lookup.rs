@@ -1,0 +1,411 @@
+//! Lookup: one name of an overlay directory through all its layers.
+//!
+//! [`OverlayDir::resolve`] walks from the upper down, by the rules of [`crate::merge`] and along redirects, and says what the
+//! name means ([`Found`]). [`OverlayDir::node`] makes it a node, or finds the one in use. Both want the directory's
+//! entries held, shared at least.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use vfs::{DirOps, Errno, Error, FileOps, Name, NameBuf, Node, NodeOps, Result, SpecialOps, SymlinkOps};
+
+use crate::format::{Opaque, Origin, Redirect, push_component};
+use crate::fs::{LowerLayer, Shared};
+use crate::identity::{FsIndex, Key, Kind, LayerIndex, OverlayNode};
+use crate::leaf::{Leaf, Links, LowerLeaf};
+use crate::merge::{LayerEntry, Whiteouts, layer_entry};
+use crate::node::{Core, DirParts, LowerDir, OverlayDir, Place};
+use crate::options::RedirectMode;
+use crate::xattr;
+
+/// What a name of an overlay directory means.
+pub(crate) enum Found {
+    /// A directory: the parts, and its number.
+    Dir(DirParts, u64),
+    /// A leaf of the upper, and its number.
+    Upper(Node, u64),
+    /// A leaf of a lower layer, and its number.
+    Lower(LowerLeaf<Node>, u64),
+}
+
+impl Found {
+    /// The inode number.
+    pub(crate) fn number(&self) -> u64 {
+        match self {
+            Self::Dir(_, number) | Self::Upper(_, number) | Self::Lower(_, number) => *number,
+        }
+    }
+
+    /// Whether the upper has an entry for it.
+    pub(crate) fn in_upper(&self) -> bool {
+        match self {
+            Self::Dir(parts, _) => parts.upper.is_some(),
+            Self::Upper(..) => true,
+            Self::Lower(..) => false,
+        }
+    }
+}
+
+/// Where the next lower layer is asked.
+enum Target {
+    /// In the lower parts of the parent, for this name.
+    Sibling(NameBuf),
+    /// From the layer's root, along this path.
+    Absolute(Vec<NameBuf>),
+}
+
+/// What the layers below the one just seen may still add.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Below {
+    Merges,
+    Hidden,
+}
+
+/// The state of a search through the lower layers.
+struct Search<'a> {
+    fs: &'a Shared,
+    target: Target,
+    below: Below,
+    /// Whether some redirect was followed.
+    redirected: Redirected,
+}
+
+/// Whether the upper has a directory of the name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HasUpper {
+    No,
+    Yes,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Redirected {
+    No,
+    Yes,
+}
+
+impl OverlayDir {
+    /// What `name` means here; `None` is certain absence.
+    ///
+    /// # Errors
+    /// Those of the layers; `ELOOP` where a layer contains the root of another; `EPERM` for a redirect that may not be followed
+    /// or a file whose data is elsewhere (`metacopy`); `EINVAL` for a redirect that is none.
+    pub(crate) fn resolve(&self, name: Name<'_>) -> Result<Option<Found>> {
+        let fs = &*self.core.fs;
+        if self.is_gone() {
+            return Ok(None);
+        }
+        let mut upper = None;
+        let mut upper_redirect = None;
+        let mut search =
+            Search { fs, target: Target::Sibling(name.to_owned()), below: Below::Merges, redirected: Redirected::No };
+        if let Some(dir) = self.upper() {
+            match layer_entry(fs.names, &**dir, name, Whiteouts::Devices)? {
+                None => {}
+                Some(LayerEntry::Whiteout) => return Ok(None),
+                Some(LayerEntry::Leaf(node)) => {
+                    fs.refuse_metacopy(&node)?;
+                    let number = fs.number_of_upper(&node)?;
+                    return Ok(Some(Found::Upper(node, number)));
+                }
+                Some(LayerEntry::Dir(dir)) => {
+                    fs.refuse_trap(FsIndex::UPPER, &*dir)?;
+                    match Opaque::parse(xattr::of_layer(&*dir, fs.names.opaque)?.as_deref()) {
+                        Opaque::Yes => search.below = Below::Hidden,
+                        Opaque::No | Opaque::XattrWhiteouts => {
+                            if let Some(redirect) = fs.redirect_of(&*dir)? {
+                                upper_redirect = Some(redirect.clone());
+                                search.follow(redirect);
+                            }
+                        }
+                    }
+                    upper = Some(dir);
+                }
+            }
+        }
+        let lowers = match search.through(self, if upper.is_some() { HasUpper::Yes } else { HasUpper::No })? {
+            Lowers::Leaf(leaf) => {
+                let number = fs.number_of_lower(leaf.layer, leaf.node.ops())?;
+                return Ok(Some(Found::Lower(leaf, number)));
+            }
+            Lowers::Dirs(lowers) => lowers,
+        };
+        let number = match (&upper, lowers.first()) {
+            (_, Some(lower)) => fs.number_of_lower(lower.layer, &*lower.dir)?,
+            (Some(upper), None) => fs.numbering.number(FsIndex::UPPER, upper.id().ino)?,
+            (None, None) => return Ok(None),
+        };
+        let parts = DirParts { upper, lowers: lowers.into_boxed_slice(), redirect: upper_redirect };
+        Ok(Some(Found::Dir(parts, number)))
+    }
+
+    /// The node of `found` at `name`: the one in use, or a new one.
+    ///
+    /// # Errors
+    /// `ENOMEM`; `ESTALE` where the layers contradict each other.
+    pub(crate) fn node(&self, name: Name<'_>, found: Found) -> Result<OverlayNode> {
+        match found {
+            Found::Dir(parts, number) => {
+                let key = match (&parts.upper, parts.lowers.first()) {
+                    (Some(upper), _) => Key::Upper(upper.id().ino),
+                    (None, Some(lower)) => Key::Lower(self.core.fs.lower(lower.layer).fs, lower.dir.id().ino),
+                    (None, None) => return Err(Error::fault(Errno::EIO, "overlay: a directory without any part")),
+                };
+                self.share(name, key, number, |core, place| OverlayNode::Dir(OverlayDir::new(core, parts, place)))
+            }
+            Found::Upper(node, number) => {
+                let key = Key::Upper(node.id().ino);
+                match node {
+                    Node::File(node) => self.upper_leaf::<dyn FileOps>(name, key, node, number),
+                    Node::Symlink(node) => self.upper_leaf::<dyn SymlinkOps>(name, key, node, number),
+                    Node::Special(node) => self.upper_leaf::<dyn SpecialOps>(name, key, node, number),
+                    Node::Dir(_) => Err(Error::fault(Errno::EIO, "overlay: a directory where a leaf was")),
+                }
+            }
+            Found::Lower(leaf, number) => {
+                let key = match leaf.links {
+                    Links::One => Key::Lower(self.core.fs.lower(leaf.layer).fs, leaf.node.id().ino),
+                    Links::Several => self.name_key(name),
+                };
+                match leaf.node.clone() {
+                    Node::File(node) => self.lower_leaf::<dyn FileOps>(name, key, leaf.with(node), number),
+                    Node::Symlink(node) => self.lower_leaf::<dyn SymlinkOps>(name, key, leaf.with(node), number),
+                    Node::Special(node) => self.lower_leaf::<dyn SpecialOps>(name, key, leaf.with(node), number),
+                    Node::Dir(_) => Err(Error::fault(Errno::EIO, "overlay: a directory where a leaf was")),
+                }
+            }
+        }
+    }
+
+    fn upper_leaf<T: Kind + ?Sized>(&self, name: Name<'_>, key: Key, node: Arc<T>, number: u64) -> Result<OverlayNode> {
+        self.share(name, key, number, |core, _| T::overlay(Leaf::of_upper(core, node)))
+    }
+
+    fn lower_leaf<T: Kind + ?Sized>(
+        &self,
+        name: Name<'_>,
+        key: Key,
+        lower: LowerLeaf<Arc<T>>,
+        number: u64,
+    ) -> Result<OverlayNode> {
+        self.share(name, key, number, |core, place| T::overlay(Leaf::of_lower(core, lower, place)))
+    }
+
+    fn name_key(&self, name: Name<'_>) -> Key {
+        Key::Name(core::ptr::from_ref(self).addr(), name.to_owned())
+    }
+
+    /// The node in use under `key`, if it is the object at `name`; else a new one. A key that another object has (two
+    /// names that lead to one lower inode, which no overlay writes) is left to it, and the name becomes the key.
+    fn share(
+        &self,
+        name: Name<'_>,
+        key: Key,
+        number: u64,
+        make: impl FnOnce(Core, Place) -> OverlayNode,
+    ) -> Result<OverlayNode> {
+        let fs = &self.core.fs;
+        let fits = |node: &OverlayNode| matches!(key, Key::Upper(_)) || node.is_lower_at(self, name);
+        if let Some(node) = fs.table.find(&key)
+            && fits(&node)
+        {
+            return Ok(node);
+        }
+        let place = Place::At { parent: self.this()?, name: name.to_owned() };
+        let node = make(Core::new(Arc::clone(fs), number, key.clone()), place);
+        for key in [key.clone(), self.name_key(name)] {
+            node.core().set_key(key.clone());
+            match fs.table.enter(key, &node)? {
+                None => return Ok(node),
+                Some(other) if fits(&other) => return Ok(other),
+                Some(_) => {}
+            }
+        }
+        Err(Error::fault(Errno::ESTALE, "overlay: two objects at one name"))
+    }
+}
+
+/// What a search through the lower layers ends with.
+enum Lowers {
+    /// A leaf, with nothing above it.
+    Leaf(LowerLeaf<Node>),
+    /// The directories that merge; maybe none.
+    Dirs(Vec<LowerDir>),
+}
+
+impl Search<'_> {
+    /// Goes on below a directory that says where its lower parts are.
+    fn follow(&mut self, redirect: Redirect) {
+        self.redirected = Redirected::Yes;
+        match (&mut self.target, redirect) {
+            (target, Redirect::Absolute(path)) => {
+                // Resumes below opaque ancestors: they hide what is at their own names, not what is elsewhere.
+                self.below = Below::Merges;
+                *target = Target::Absolute(path);
+            }
+            (Target::Sibling(name), Redirect::Sibling(new)) => *name = new,
+            (Target::Absolute(path), Redirect::Sibling(new)) => {
+                if let Some(last) = path.last_mut() {
+                    *last = new;
+                }
+            }
+        }
+    }
+
+    /// Asks layer after layer, from the parent's topmost lower one.
+    fn through(mut self, parent: &OverlayDir, has_upper: HasUpper) -> Result<Lowers> {
+        let fs = self.fs;
+        let mut parents = parent.lowers.iter();
+        let mut next = 0;
+        let mut dirs = Vec::new();
+        while self.below == Below::Merges {
+            let (layer, entry) = match &self.target {
+                Target::Sibling(name) => {
+                    let Some(lower) = parents.next() else { break };
+                    (lower.layer, layer_entry(fs.names, &*lower.dir, name.as_name(), lower.whiteouts)?)
+                }
+                Target::Absolute(_) => {
+                    if next >= fs.lowers.len() {
+                        break;
+                    }
+                    let layer = LayerIndex(u16::try_from(next).map_err(|_| Errno::EIO)?);
+                    (layer, self.walk(layer)?)
+                }
+            };
+            next = usize::from(layer.0) + 1;
+            match entry {
+                None => {}
+                Some(LayerEntry::Whiteout) => break,
+                Some(LayerEntry::Leaf(node)) => {
+                    if has_upper == HasUpper::No && dirs.is_empty() {
+                        fs.refuse_metacopy(&node)?;
+                        return LowerLeaf::new(layer, node).map(Lowers::Leaf);
+                    }
+                    break;
+                }
+                Some(LayerEntry::Dir(dir)) => {
+                    fs.refuse_trap(fs.lower(layer).fs, &*dir)?;
+                    let opaque = Opaque::parse(xattr::of_layer(&*dir, fs.names.opaque)?.as_deref());
+                    if opaque == Opaque::Yes {
+                        self.below = Below::Hidden;
+                    } else if next < fs.lowers.len()
+                        && let Some(redirect) = fs.redirect_of(&*dir)?
+                    {
+                        self.follow(redirect);
+                    }
+                    if self.redirected == Redirected::Yes && fs.options.redirect == RedirectMode::Refuse {
+                        return Err(Error::fault(
+                            Errno::EPERM,
+                            "overlay: a redirect that redirect_dir=nofollow refuses",
+                        ));
+                    }
+                    dirs.push(LowerDir { layer, dir, whiteouts: Whiteouts::of(opaque) });
+                }
+            }
+        }
+        Ok(Lowers::Dirs(dirs))
+    }
+
+    /// The entry at the end of the absolute path in one layer. What its ancestors there say about the layers below
+    /// counts for them.
+    fn walk(&mut self, index: LayerIndex) -> Result<Option<LayerEntry>> {
+        let fs = self.fs;
+        let layer = fs.lower(index);
+        let is_last = usize::from(index.0) + 1 == fs.lowers.len();
+        let Target::Absolute(path) = &mut self.target else { return Ok(None) };
+        let mut dir = Arc::clone(&layer.root);
+        let mut whiteouts = layer.whiteouts;
+        let mut remaining = path.len();
+        loop {
+            // The path grows and shrinks in front of what remains.
+            let at = path.len() - remaining;
+            let Some(name) = path.get(at) else { return Ok(None) };
+            let entry = layer_entry(fs.names, &*dir, name.as_name(), whiteouts)?;
+            remaining -= 1;
+            if remaining == 0 {
+                return Ok(entry);
+            }
+            dir = match entry {
+                None => return Ok(None),
+                // Neither leads on, and both hide what is below.
+                Some(LayerEntry::Whiteout | LayerEntry::Leaf(_)) => return Ok(Some(LayerEntry::Whiteout)),
+                Some(LayerEntry::Dir(dir)) => dir,
+            };
+            fs.refuse_trap(layer.fs, &*dir)?;
+            let opaque = Opaque::parse(xattr::of_layer(&*dir, fs.names.opaque)?.as_deref());
+            whiteouts = Whiteouts::of(opaque);
+            if opaque == Opaque::Yes {
+                self.below = Below::Hidden;
+            } else if !is_last && let Some(redirect) = fs.redirect_of(&*dir)? {
+                self.redirected = Redirected::Yes;
+                match redirect {
+                    Redirect::Sibling(new) => path[at] = new,
+                    Redirect::Absolute(mut new) => {
+                        self.below = Below::Merges;
+                        for name in path.drain(at + 1..) {
+                            push_component(&mut new, name)?;
+                        }
+                        *path = new;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// The lower layer of an index.
+    pub(crate) fn lower(&self, layer: LayerIndex) -> &LowerLayer {
+        // An index is made only from a layer that is there, and layers are never removed.
+        &self.lowers[usize::from(layer.0)]
+    }
+
+    /// The redirect of a layer's directory.
+    ///
+    /// # Errors
+    /// `EINVAL` for one that is broken; those of the layer.
+    fn redirect_of(&self, dir: &dyn DirOps) -> Result<Option<Redirect>> {
+        xattr::of_layer(dir, self.names.redirect)?.map(|value| Redirect::parse(&value)).transpose()
+    }
+
+    /// Refuses the root of another layer inside a layer.
+    fn refuse_trap(&self, filesystem: FsIndex, dir: &dyn DirOps) -> Result<()> {
+        if self.traps.contains(&(filesystem, dir.id().ino)) {
+            return Err(Error::fault(Errno::ELOOP, "overlay: a layer contains the root of another layer"));
+        }
+        Ok(())
+    }
+
+    /// Refuses a file whose data is in a lower layer: it reads as zeros here, which must not be taken for its content.
+    fn refuse_metacopy(&self, node: &Node) -> Result<()> {
+        if let Node::File(file) = node
+            && xattr::of_layer(&**file, self.names.metacopy)?.is_some()
+        {
+            return Err(Error::fault(Errno::EPERM, "overlay: a metacopy file, and metacopy is not supported yet"));
+        }
+        Ok(())
+    }
+
+    /// The number of an inode of a lower layer.
+    fn number_of_lower(&self, layer: LayerIndex, node: &dyn NodeOps) -> Result<u64> {
+        self.numbering.number(self.lower(layer).fs, node.id().ino)
+    }
+
+    /// The number of a leaf of the upper: that of the lower inode it was copied up from, if that is known and has no
+    /// other name.
+    fn number_of_upper(&self, node: &Node) -> Result<u64> {
+        match self.origin_of(node)? {
+            Some((filesystem, ino)) => self.numbering.number(filesystem, ino),
+            None => self.numbering.number(FsIndex::UPPER, node.id().ino),
+        }
+    }
+
+    fn origin_of(&self, node: &Node) -> Result<Option<(FsIndex, u64)>> {
+        let Some(value) = xattr::of_layer(node.ops(), self.names.origin)? else { return Ok(None) };
+        let Some(origin) = Origin::parse(&value) else { return Ok(None) };
+        let Some((filesystem, lower)) = self.filesystem_of(&origin.uuid) else { return Ok(None) };
+        let Some(original) = lower.node_by_handle(&origin.handle)? else { return Ok(None) };
+        let attr = original.attr()?;
+        let is_origin = attr.kind == node.file_type()? && attr.nlink == 1;
+        Ok(is_origin.then_some((filesystem, original.id().ino)))
+    }
+}

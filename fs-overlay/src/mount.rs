@@ -1,0 +1,282 @@
+//! Mounting: the layers are checked against each other, and the work directory is made what Linux expects.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
+
+use base::sync::Mutex;
+use hashbrown::HashSet;
+use vfs::{DirOps, Errno, Error, FileSystem, FsContext, Name, NewKind, NewNode, Node};
+
+use crate::format::{Names, Opaque};
+use crate::fs::{LayerFs, LowerLayer, OverlayFs, Shared, UpperLayer};
+use crate::identity::{Depth, FsIndex, Key, LayerIndex, Numbering, Table};
+use crate::merge::Whiteouts;
+use crate::node::{Core, DirParts, LowerDir, OverlayDir, Place};
+use crate::options::{LOWERS_MAX, MountError, Options, SyncMode};
+use crate::readdir::RecentListings;
+use crate::xattr;
+
+/// One layer: a directory of a mounted filesystem.
+#[derive(Clone)]
+pub struct Layer {
+    /// The filesystem. Layers on one filesystem must hold the same `Arc`.
+    pub fs: Arc<dyn FileSystem>,
+    /// The directory of it that is the layer.
+    pub root: Arc<dyn DirOps>,
+}
+
+impl Layer {
+    /// A whole filesystem as a layer.
+    #[must_use]
+    pub fn of(fs: Arc<dyn FileSystem>) -> Self {
+        let root = fs.root();
+        Self { fs, root }
+    }
+}
+
+/// The layers of an overlay.
+#[derive(Clone, Default)]
+pub struct Layers {
+    /// The layer that takes the changes; without it the overlay is read-only. Its directories must offer
+    /// [`vfs::UpperDir`].
+    pub upper: Option<Layer>,
+    /// The work directory, on the upper's filesystem and outside the upper layer. Nothing is kept in it: it exists for the
+    /// sake of Linux, which cannot mount the upper without one, and holds the mark of `fsync=volatile`.
+    pub work: Option<Layer>,
+    /// The layers that are only read, topmost first.
+    pub lowers: Vec<Layer>,
+}
+
+/// Directories that are the upper or the work directory of some overlay.
+static IN_USE: Mutex<Vec<(usize, u64)>> = Mutex::new(Vec::new());
+
+/// The mark of an upper or work directory in use; dropped, the directory is free.
+pub(crate) struct InUse((usize, u64));
+
+impl InUse {
+    fn mark(option: &[u8], layer: &Layer) -> Result<Self, MountError> {
+        // The filesystem is told by its address, which is its own as long as the overlay holds it.
+        let key = (Arc::as_ptr(&layer.fs).addr(), layer.root.id().ino);
+        let mut table = IN_USE.lock();
+        if table.contains(&key) {
+            return Err(MountError::new(Errno::EBUSY, option, "in use by another overlay"));
+        }
+        table.push(key);
+        Ok(Self(key))
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        IN_USE.lock().retain(|&key| key != self.0);
+    }
+}
+
+impl OverlayFs {
+    /// Mounts an overlay of `layers`. The device it reports is `context.dev`; its times are the upper's.
+    ///
+    /// # Errors
+    /// `EINVAL` for layers that cannot be: none lower, more than 500, an upper that is read-only or whose filesystem
+    /// cannot be one, a work directory elsewhere, overlays nested deeper than two, an upper that was used with `fsync=volatile`;
+    /// `ELOOP` for a directory that is two layers; `EBUSY` for an upper in use; the errors of the layers.
+    pub fn mount(context: FsContext, layers: Layers, options: Options) -> Result<Arc<Self>, MountError> {
+        let refuse = |option: &[u8], reason| MountError::new(Errno::EINVAL, option, reason);
+        if layers.lowers.is_empty() {
+            return Err(refuse(b"lowerdir", "missing"));
+        }
+        if layers.lowers.len() > LOWERS_MAX {
+            return Err(refuse(b"lowerdir", "too many lower layers, the limit is 500"));
+        }
+        if layers.upper.is_none() && options.sync == SyncMode::Volatile {
+            return Err(refuse(b"volatile", "meaningless without upperdir"));
+        }
+        let names = Names::of(options.xattrs);
+        let mut found = Survey::default();
+        let mut in_use = Vec::new();
+        let upper = match layers.upper {
+            Some(upper) => {
+                check_upper(&upper, names)?;
+                found.add(b"upperdir", &upper)?;
+                in_use.push(InUse::mark(b"upperdir", &upper)?);
+                if let Some(work) = &layers.work {
+                    if !Arc::ptr_eq(&work.fs, &upper.fs) {
+                        return Err(refuse(b"workdir", "not on the filesystem of upperdir"));
+                    }
+                    found.add(b"workdir", work)?;
+                    in_use.push(InUse::mark(b"workdir", work)?);
+                }
+                Some(UpperLayer { fs: upper.fs, root: upper.root })
+            }
+            None => None,
+        };
+        let mut lowers = Vec::new();
+        for lower in layers.lowers {
+            let fs = found.add(b"lowerdir", &lower)?;
+            let opaque =
+                xattr::of_layer(&*lower.root, names.opaque).map_err(|error| layer_error(b"lowerdir", error))?;
+            lowers.push(LowerLayer {
+                fs,
+                root: lower.root,
+                whiteouts: Whiteouts::of(Opaque::parse(opaque.as_deref())),
+            });
+        }
+        if let (Some(upper), Some(work)) = (&upper, &layers.work) {
+            prepare_work(&*work.root, options.sync)?;
+            if options.sync == SyncMode::Volatile {
+                upper.fs.sync().map_err(|error| layer_error(b"workdir", error))?;
+            }
+        }
+        let shared = Arc::new(Shared {
+            dev: context.dev,
+            options,
+            names,
+            depth: found.depth,
+            numbering: Numbering::new(found.depth),
+            filesystems: found.filesystems(&lowers),
+            traps: found.traps,
+            upper,
+            lowers: lowers.into(),
+            table: Table::default(),
+            recent: RecentListings::default(),
+            rename: Mutex::new(()),
+            in_use: Mutex::new(in_use),
+        });
+        let root = root(&shared).map_err(|error| layer_error(b"lowerdir", error))?;
+        Ok(Arc::new(Self { shared, root }))
+    }
+}
+
+/// The root directory: all layers' roots merged, whatever they say about each other.
+fn root(shared: &Arc<Shared>) -> Result<Arc<OverlayDir>, Error> {
+    let mut lowers = Vec::new();
+    for (index, lower) in shared.lowers.iter().enumerate() {
+        let layer = LayerIndex(u16::try_from(index).map_err(|_| Errno::EINVAL)?);
+        lowers.push(LowerDir { layer, dir: Arc::clone(&lower.root), whiteouts: lower.whiteouts });
+    }
+    let top = lowers.first().ok_or(Errno::EINVAL)?;
+    let top_fs = shared.lower(top.layer).fs;
+    let number = shared.numbering.number(top_fs, top.dir.id().ino)?;
+    let upper = shared.upper.as_ref().map(|upper| Arc::clone(&upper.root));
+    let key = match &upper {
+        Some(upper) => Key::Upper(upper.id().ino),
+        None => Key::Lower(top_fs, top.dir.id().ino),
+    };
+    let parts = DirParts { upper, lowers: lowers.into(), redirect: None };
+    Ok(OverlayDir::new(Core::new(Arc::clone(shared), number, key), parts, Place::Root))
+}
+
+fn check_upper(upper: &Layer, names: &Names) -> Result<(), MountError> {
+    let refuse = |reason| Err(MountError::new(Errno::EINVAL, b"upperdir", reason));
+    if upper.root.as_upper().is_none() {
+        log::error!("overlay: upperdir is on {}, which cannot hold an upper layer", upper.fs.type_name());
+        return refuse("its filesystem cannot hold an upper layer");
+    }
+    if upper.fs.is_read_only() {
+        return refuse("read-only; without upperdir the overlay is read-only too");
+    }
+    match upper.root.xattr(names.opaque) {
+        Ok(_) => Ok(()),
+        Err(error) if error == Errno::EOPNOTSUPP => {
+            refuse("its filesystem keeps no extended attributes of the overlay")
+        }
+        Err(error) => Err(layer_error(b"upperdir", error)),
+    }
+}
+
+fn layer_error(option: &[u8], error: Error) -> MountError {
+    let reason = if error.context().is_empty() { "the layer cannot be read" } else { error.context() };
+    MountError::new(error.errno(), option, reason)
+}
+
+/// Makes `work/` where it is missing, and refuses what an overlay with `fsync=volatile` left.
+fn prepare_work(base: &dyn DirOps, sync: SyncMode) -> Result<(), MountError> {
+    let failed = |error| layer_error(b"workdir", error);
+    let work = subdir(base, b"work").map_err(failed)?;
+    let has_mark = || -> Result<bool, Error> {
+        match work.lookup(Name::new(b"incompat")?)? {
+            Some(Node::Dir(incompat)) => Ok(incompat.lookup(Name::new(b"volatile")?)?.is_some()),
+            _ => Ok(false),
+        }
+    };
+    if has_mark().map_err(failed)? {
+        return Err(MountError::new(
+            Errno::EINVAL,
+            b"workdir",
+            "the upper layer was used with fsync=volatile and cannot be trusted; discard it and its work directory",
+        ));
+    }
+    if sync == SyncMode::Volatile {
+        let mark = || -> Result<(), Error> {
+            let volatile = subdir(&*subdir(&*work, b"incompat")?, b"volatile")?;
+            volatile.create(Name::new(b"dirty")?, &NewNode::new(NewKind::File, 0)).map(drop)
+        };
+        mark().map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn subdir(parent: &dyn DirOps, name: &[u8]) -> Result<Arc<dyn DirOps>, Error> {
+    let name = Name::new(name)?;
+    let node = match parent.lookup(name)? {
+        Some(node) => node,
+        None => parent.create(name, &NewNode::new(NewKind::Dir, 0))?,
+    };
+    match node {
+        Node::Dir(dir) => Ok(dir),
+        _ => Err(Error::new(Errno::EEXIST, "its entry \"work\" is not a directory")),
+    }
+}
+
+/// What is known of the layers that were seen.
+struct Survey {
+    filesystems: Vec<Arc<dyn FileSystem>>,
+    traps: HashSet<(FsIndex, u64)>,
+    depth: Depth,
+}
+
+impl Default for Survey {
+    fn default() -> Self {
+        Self { filesystems: Vec::new(), traps: HashSet::new(), depth: Depth::One }
+    }
+}
+
+impl Survey {
+    fn add(&mut self, option: &[u8], layer: &Layer) -> Result<FsIndex, MountError> {
+        if let Some(inner) = (&*layer.fs as &dyn Any).downcast_ref::<OverlayFs>() {
+            if inner.shared.depth == Depth::Two {
+                return Err(MountError::new(Errno::EINVAL, option, "overlays nested deeper than two"));
+            }
+            self.depth = Depth::Two;
+        }
+        let known = self.filesystems.iter().position(|fs| Arc::ptr_eq(fs, &layer.fs));
+        let index = known.unwrap_or_else(|| {
+            self.filesystems.push(Arc::clone(&layer.fs));
+            self.filesystems.len() - 1
+        });
+        // At most 500 lower layers, an upper and its work directory.
+        let index = FsIndex(u16::try_from(index).unwrap_or(u16::MAX));
+        if !self.traps.insert((index, layer.root.id().ino)) {
+            return Err(MountError::new(Errno::ELOOP, option, "a directory that is another layer already"));
+        }
+        Ok(index)
+    }
+
+    /// The filesystems, with the UUIDs by which a lower one is told.
+    fn filesystems(&self, lowers: &[LowerLayer]) -> Box<[LayerFs]> {
+        let is_lower = |index: usize| lowers.iter().any(|lower| usize::from(lower.fs.0) == index);
+        let uuids: Vec<_> = self.filesystems.iter().map(|fs| fs.uuid()).collect();
+        let usable = |index: usize| {
+            let uuid = uuids[index];
+            let others =
+                uuids.iter().enumerate().filter(|&(other, same)| other != index && is_lower(other) && *same == uuid);
+            is_lower(index) && uuid != [0; 16] && others.count() == 0
+        };
+        let layer_fs = |(index, fs): (usize, &Arc<dyn FileSystem>)| LayerFs {
+            fs: Arc::clone(fs),
+            uuid: usable(index).then_some(uuids[index]),
+        };
+        self.filesystems.iter().enumerate().map(layer_fs).collect()
+    }
+}
