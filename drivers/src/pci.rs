@@ -77,8 +77,11 @@ impl Configuration {
 
     /// Lets a function reach memory and answer there, and silences its interrupt pin, which is not used.
     pub fn enable(&mut self, place: DeviceFunction) {
+        const WANTED: u32 = 0x0406;
         let command = self.read_word(place, 4) & 0xffff;
-        self.write_word(place, 4, command | 0x0406);
+        if command & WANTED != WANTED {
+            self.write_word(place, 4, command | WANTED);
+        }
     }
 
     /// The offset of a capability of kind `id`.

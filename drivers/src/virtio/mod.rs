@@ -1,9 +1,8 @@
 //! virtio devices (virtio 1.2), found on PCI or in memory, by way of the `virtio-drivers` crate.
 //!
 //! [`probe`] finds every device and gives a [`Candidate`]; a driver is started on it with a vector for its interrupt.
-//! The crate's transports and queues are used as they are, through [`transport::Bus`], which adds what they leave out:
-//! message-signalled interrupts and a one-access notification. The block driver is this project's own, see
-//! [`block`].
+//! The crate's queues and its transport for devices in memory are used as they are; the PCI side ([`transport`]) and the
+//! block driver ([`block`]) are this project's own, for the reasons given there.
 
 pub mod block;
 mod hal;

@@ -1,12 +1,14 @@
 //! The frame allocator: a binary buddy system over all usable physical memory.
 //!
-//! One byte a frame says whether a free block begins there and of what order; the lists of free blocks run
-//! through the free frames themselves. Taking and giving back are O(log n), memory that is never used is
-//! never touched, and start-up costs a byte a frame. The crates for this were looked at: their free lists
-//! are searched for the buddy at each release, which is O(n) in fragmented memory.
+//! One byte a frame says whether a free block begins there and of what order; beside it lie the links of the lists of
+//! free blocks. Taking and giving back are O(log n), and free memory is never touched: under a hypervisor the first
+//! touch of a frame has the host find and clear memory for it, which costs more than all else here. Start-up writes a
+//! byte a frame. The crates for this were looked at: they search a list for the buddy at each release, which is O(n)
+//! in fragmented memory, and keep the lists in the free memory.
 //!
 //! Locks: [`FRAMES`] is innermost; nothing is called while it is held. Interrupt handlers do not allocate.
 
+use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use boot::layout::{PAGE_SIZE, direct};
@@ -35,6 +37,8 @@ pub(crate) struct Usage {
 struct Frames {
     /// One state a frame, by frame number.
     states: &'static mut [u8],
+    /// One pair of links a frame; those of frames that begin a free block mean something.
+    links: &'static mut [MaybeUninit<Links>],
     /// The first block of each order's list.
     heads: [u32; MAX_ORDER + 1],
     /// Bit n: the list of order n is not empty.
@@ -43,8 +47,8 @@ struct Frames {
     total: u64,
 }
 
-/// What a free block holds in its first bytes.
-#[repr(C)]
+/// The neighbours of a free block in its list.
+#[derive(Clone, Copy)]
 struct Links {
     next: u32,
     previous: u32,
@@ -52,21 +56,20 @@ struct Links {
 
 impl Frames {
     const fn new() -> Self {
-        Self { states: &mut [], heads: [NIL; MAX_ORDER + 1], nonempty: 0, free: 0, total: 0 }
+        Self { states: &mut [], links: &mut [], heads: [NIL; MAX_ORDER + 1], nonempty: 0, free: 0, total: 0 }
     }
 
-    fn links(&mut self, frame: u32) -> *mut Links {
-        direct(u64::from(frame) * PAGE_SIZE) as *mut Links
+    /// The links of a frame that begins a free block.
+    fn links(&mut self, frame: u32) -> &mut Links {
+        // SAFETY: `push` wrote the links of every frame that is in a list, and no other frame is asked for.
+        unsafe { self.links[frame as usize].assume_init_mut() }
     }
 
     fn push(&mut self, frame: u32, order: usize) {
         let head = self.heads[order];
-        let links = self.links(frame);
-        // SAFETY: the block is free, so its memory is this allocator's; the direct map shows it.
-        unsafe { links.write(Links { next: head, previous: NIL }) };
+        self.links[frame as usize].write(Links { next: head, previous: NIL });
         if head != NIL {
-            // SAFETY: as above: the head of a list is a free block.
-            unsafe { (*self.links(head)).previous = frame };
+            self.links(head).previous = frame;
         }
         self.heads[order] = frame;
         self.nonempty |= 1 << order;
@@ -74,20 +77,17 @@ impl Frames {
     }
 
     fn unlink(&mut self, frame: u32, order: usize) {
-        // SAFETY: the caller found the block in the list of this order, so it is free.
-        let Links { next, previous } = unsafe { self.links(frame).read() };
+        let Links { next, previous } = *self.links(frame);
         if previous == NIL {
             self.heads[order] = next;
             if next == NIL {
                 self.nonempty &= !(1 << order);
             }
         } else {
-            // SAFETY: list members are free blocks.
-            unsafe { (*self.links(previous)).next = next };
+            self.links(previous).next = next;
         }
         if next != NIL {
-            // SAFETY: as above.
-            unsafe { (*self.links(next)).previous = previous };
+            self.links(next).previous = previous;
         }
         self.states[frame as usize] = NOT_FREE_HEAD;
     }
@@ -137,16 +137,27 @@ impl Frames {
     }
 }
 
-/// Places the table of `frames` bytes at physical address `table`, with every frame in use.
+/// How many bytes the table of `frames` frames takes.
+pub(super) const fn table_bytes(frames: usize) -> u64 {
+    (frames.next_multiple_of(align_of::<Links>()) + frames * size_of::<Links>()) as u64
+}
+
+/// Places the table of `frames` frames at physical address `table`, with every frame in use.
 ///
 /// # Safety
 ///
-/// The bytes must be usable memory that the direct map shows and that nobody else ever uses.
+/// The bytes must be usable memory, aligned to a page, that the direct map shows and that nobody else ever uses.
 pub(super) unsafe fn init(table: u64, frames: usize) {
-    // SAFETY: the caller gives the memory away.
-    let states = unsafe { core::slice::from_raw_parts_mut(direct(table) as *mut u8, frames) };
+    let start = direct(table) as *mut u8;
+    // SAFETY: the caller gives the memory away; links need not be initialised.
+    let (states, links) = unsafe {
+        let links = start.add(frames.next_multiple_of(align_of::<Links>())).cast();
+        (core::slice::from_raw_parts_mut(start, frames), core::slice::from_raw_parts_mut(links, frames))
+    };
     states.fill(NOT_FREE_HEAD);
-    FRAMES.lock().states = states;
+    let mut all = FRAMES.lock();
+    all.states = states;
+    all.links = links;
 }
 
 /// Adds the whole frames within `range` of physical addresses.

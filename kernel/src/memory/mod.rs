@@ -41,12 +41,13 @@ pub(crate) fn init(info: &BootInfo) {
     let usable = info.memory.iter().filter(|region| region.kind == MemoryKind::Usable);
     let end = usable.clone().map(|region| region.range.end).max().unwrap_or(0);
     let frames = (end / PAGE_SIZE) as usize;
+    let length = frames::table_bytes(frames);
     let table = usable
         .clone()
-        .find_map(|region| place(&region.range, frames as u64, &taken))
-        .unwrap_or_else(|| panic!("no room for the frame table: {frames} bytes"));
+        .find_map(|region| place(&region.range, length, &taken))
+        .unwrap_or_else(|| panic!("no room for the frame table: {length} bytes"));
     // There is a place left: see the type.
-    let _ = taken.push(table..(table + frames as u64).next_multiple_of(PAGE_SIZE));
+    let _ = taken.push(table..(table + length).next_multiple_of(PAGE_SIZE));
     taken.sort_unstable_by_key(|range| range.start);
 
     // SAFETY: `place` found usable memory that nothing else takes. The table lies below the early direct map's end
