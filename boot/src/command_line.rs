@@ -191,7 +191,7 @@ impl<'a> Options<'a> {
     pub fn parse(line: &'a str) -> Self {
         let mut options = Options::default();
         let mut words = Words { rest: line };
-        while let Some(word) = words.next() {
+        for word in words.by_ref() {
             if word.open_quote {
                 options.warn(Warning::OpenQuote(word.text));
             }

@@ -8,6 +8,7 @@
 #[cfg(not(test))]
 mod start {
     use core::arch::global_asm;
+    use core::cell::UnsafeCell;
     use core::ops::Range;
     use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -162,6 +163,12 @@ mod start {
         safe fn kernel_main(info: &'static BootInfo) -> !;
     }
 
+    /// What is borrowed once, by code that runs once.
+    struct Once<T>(UnsafeCell<T>);
+
+    // SAFETY: `start` makes the only reference, before there is a second processor.
+    unsafe impl<T> Sync for Once<T> {}
+
     struct DirectMap;
 
     impl PhysicalMemory for DirectMap {
@@ -179,18 +186,18 @@ mod start {
     /// The first Rust code: makes the [`BootInfo`] and hands it to the kernel.
     extern "C" fn start(start_info: u64, entry_tsc: u64) -> ! {
         static ENTERED: AtomicBool = AtomicBool::new(false);
-        static mut COMMAND_LINE: [u8; MAX_COMMAND_LINE] = [0; MAX_COMMAND_LINE];
-        static mut INFO: Option<BootInfo> = None;
+        static COMMAND_LINE: Once<[u8; MAX_COMMAND_LINE]> = Once(UnsafeCell::new([0; MAX_COMMAND_LINE]));
+        static INFO: Once<Option<BootInfo>> = Once(UnsafeCell::new(None));
 
         if ENTERED.swap(true, Ordering::Relaxed) {
             fail("strata: entered twice\r\n");
         }
         // SAFETY: nothing else names the buffer, and this code runs once.
-        let line: &'static mut [u8; MAX_COMMAND_LINE] = unsafe { &mut *(&raw mut COMMAND_LINE) };
+        let line: &'static mut [u8; MAX_COMMAND_LINE] = unsafe { &mut *COMMAND_LINE.0.get() };
         match pvh::parse(&DirectMap, start_info, line, image(), entry_tsc) {
             Ok(info) => {
                 // SAFETY: as above; the only reference that is ever made is the shared one below.
-                let place: &'static mut Option<BootInfo> = unsafe { &mut *(&raw mut INFO) };
+                let place: &'static mut Option<BootInfo> = unsafe { &mut *INFO.0.get() };
                 kernel_main(place.insert(info))
             }
             Err(pvh::PvhError::OutOfReach) => fail("strata: the loader's information lies above 4 GiB\r\n"),

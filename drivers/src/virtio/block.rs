@@ -153,6 +153,13 @@ enum Health {
     Broken,
 }
 
+/// Whether a chain was queued.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Added {
+    Yes,
+    NoRoom,
+}
+
 /// A request in flight. The device reads the header and writes the status, so slots stay where they are.
 #[repr(C, align(32))]
 struct Slot {
@@ -347,11 +354,9 @@ impl Disk {
         let mut state = self.state.lock();
         state.reap();
         let mut added = false;
-        while let Some(full) = chain {
-            if let Err(full) = state.add(full, batch) {
-                chain = Some(full);
-                break;
-            }
+        while let Some(ready) = &chain
+            && state.add(ready, batch) == Added::Yes
+        {
             added = true;
             chain = next();
         }
@@ -400,38 +405,33 @@ impl Slot {
 }
 
 impl State {
-    /// Queues a chain, or gives it back when there is no room.
-    fn add(&mut self, chain: Chain, batch: &Batch) -> Result<(), Chain> {
+    /// Queues a chain if there is room.
+    fn add(&mut self, chain: &Chain, batch: &Batch) -> Added {
         if self.health == Health::Broken {
             batch.failed.store(true, Ordering::Relaxed);
-            return Ok(());
+            return Added::Yes;
         }
         if self.queue.available_desc() < chain.segments.len() + 2 {
-            return Err(chain);
+            return Added::NoRoom;
         }
-        let Some(index) = self.free.pop() else { return Err(chain) };
+        let Some(index) = self.free.pop() else { return Added::NoRoom };
         let slot = &mut self.slots[usize::from(index)];
         slot.header[..4].copy_from_slice(&(chain.operation as u32).to_le_bytes());
         slot.header[8..].copy_from_slice(&chain.sector.to_le_bytes());
         slot.status = [STATUS_PENDING];
         slot.operation = chain.operation;
         slot.batch = batch;
-        slot.segments = chain.segments;
+        slot.segments.clone_from(&chain.segments);
         batch.in_flight.fetch_add(1, Ordering::AcqRel);
         // SAFETY: the header and the status live in the slot, which stays; the segments are borrowed from the batch's
         // caller, who waits until `reap` has taken the chain off the queue again.
         let added = unsafe { slot.with_buffers(|inputs, outputs| self.queue.add(inputs, outputs)) };
         match added {
-            Ok(token) => {
-                self.slot_of[usize::from(token)] = index;
-                Ok(())
-            }
-            Err(_) => {
-                // Room was looked for above, so this does not happen; if it does, the request has failed.
-                self.finish(index, Err(BlockError::Failed));
-                Ok(())
-            }
+            Ok(token) => self.slot_of[usize::from(token)] = index,
+            // Room was looked for above, so this does not happen; if it does, the request has failed.
+            Err(_) => self.finish(index, Err(BlockError::Failed)),
         }
+        Added::Yes
     }
 
     /// Whether a chain of any length fits.

@@ -57,11 +57,9 @@ unsafe impl GlobalAlloc for Heap {
         let Ok(new_layout) = Layout::from_size_align(new_size, layout.align()) else { return ptr::null_mut() };
         match (is_large(layout), is_large(new_layout)) {
             (true, true) if page_count(layout) == page_count(new_layout) => return pointer,
-            (false, false) => {
-                // SAFETY: the block is `SMALL`'s, of this layout, and the new size is not zero.
-                if unsafe { SMALL.lock().try_realloc_in_place(pointer, layout, new_size) } {
-                    return pointer;
-                }
+            // SAFETY: the block is `SMALL`'s, of this layout, and the new size is not zero.
+            (false, false) if unsafe { SMALL.lock().try_realloc_in_place(pointer, layout, new_size) } => {
+                return pointer;
             }
             _ => {}
         }

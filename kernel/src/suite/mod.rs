@@ -6,6 +6,7 @@
 //! their reason, the last line is `N passed, N failed`, and the machine ends with that outcome. Running none is a failure.
 
 mod boot;
+mod crash;
 mod drivers;
 mod memory;
 mod pattern;
@@ -36,6 +37,8 @@ impl<E: core::error::Error> From<E> for Failure {
 }
 
 /// What is registered.
+#[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct Test {
     suite: &'static str,
     name: &'static str,
@@ -121,6 +124,7 @@ macro_rules! ensure_eq {
     };
 }
 
+#[expect(improper_ctypes, reason = "the symbols mark a section that holds this very type")]
 unsafe extern "C" {
     static __suites_start: Test;
     static __suites_end: Test;

@@ -60,7 +60,7 @@ pub(super) extern "C" fn dispatch(frame: &mut TrapFrame) {
     if frame.vector >= FIRST_INTERRUPT {
         irq::handle(frame.vector as u8);
         if let Some(tasks) = USER_TRAPS.get()
-            && frame.from_user()
+            && frame.is_from_user()
         {
             tasks.interrupted(frame);
         }
@@ -71,7 +71,7 @@ pub(super) extern "C" fn dispatch(frame: &mut TrapFrame) {
         return;
     }
     match USER_TRAPS.get() {
-        Some(tasks) if frame.from_user() => tasks.exception(frame),
+        Some(tasks) if frame.is_from_user() => tasks.exception(frame),
         _ => report::die(frame, fault_address),
     }
 }
@@ -84,7 +84,7 @@ fn page_fault(address: u64, frame: &mut TrapFrame) -> Handled {
     } else {
         Access::Read
     };
-    if frame.from_user() {
+    if frame.is_from_user() {
         return USER_TRAPS.get().map_or(Handled::No, |tasks| tasks.page_fault(address, access, frame));
     }
     // The kernel touches user memory only by instructions that are in the table; anything else is a defect, and its

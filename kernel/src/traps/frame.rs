@@ -35,7 +35,7 @@ const _: () = assert!(size_of::<TrapFrame>() == FRAME_BYTES && FRAME_BYTES.is_mu
 
 impl TrapFrame {
     /// Whether a program was interrupted, and not the kernel.
-    pub(crate) const fn from_user(&self) -> bool {
+    pub(crate) const fn is_from_user(&self) -> bool {
         self.cs & 3 != 0
     }
 }

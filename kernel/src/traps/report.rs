@@ -58,7 +58,7 @@ impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let frame = self.frame;
         let name = NAMES.get(frame.vector as usize).unwrap_or(&"unknown exception");
-        let mode = if frame.from_user() { "a program" } else { "the kernel" };
+        let mode = if frame.is_from_user() { "a program" } else { "the kernel" };
         write!(f, "panic: {name} in {mode} at {:#x}", frame.rip)?;
         if frame.vector == 14 {
             self.page_fault(f)?;
@@ -73,7 +73,7 @@ impl fmt::Display for Report<'_> {
         write!(f, "\n  r12 {r12:016x}  r13 {r13:016x}  r14 {r14:016x}  r15 {r15:016x}")?;
         let cr3 = Cr3::read().0.start_address().as_u64();
         write!(f, "\n  cs {:#x}  ss {:#x}  rflags {:#x}  cr3 {cr3:#x}", frame.cs, frame.ss, frame.rflags)?;
-        if !frame.from_user() {
+        if !frame.is_from_user() {
             self.return_addresses(f)?;
         }
         Ok(())
@@ -101,9 +101,14 @@ impl Report<'_> {
         let text = &raw const __text_start as u64..&raw const __text_end as u64;
         write!(f, "\n  on the stack:")?;
         let mut shown = 0;
+        let is_mapped = |at: u64| crate::memory::physical_address(at as *const u8).is_some();
+        // A stack that overflowed begins in its guard page; its youngest words are above.
+        let page = boot::layout::PAGE_SIZE;
+        let top = self.frame.rsp & !7;
+        let top = if is_mapped(top) { top } else { top.next_multiple_of(page) };
         for word in 0..STACK_WORDS {
-            let at = (self.frame.rsp & !7) + word * 8;
-            if at < boot::layout::DIRECT_MAP || crate::memory::physical_address(at as *const u8).is_none() {
+            let at = top + word * 8;
+            if at < boot::layout::DIRECT_MAP || !is_mapped(at) {
                 break;
             }
             // SAFETY: the address is of the kernel's half, aligned, and mapped.
