@@ -3,7 +3,7 @@
 //! A program of the firmware is an ordinary static Linux executable for x86_64: it runs on Strata and on any Linux host
 //! alike. It has no C library. This crate gives it what is left to want: the entry point ([`entry!`]), a heap, a panic
 //! handler, `memcpy` and its family, buffered output ([`print!`], [`println!`], [`eprintln!`]), the names of error numbers
-//! ([`errno`]), directories ([`dir`]), whole-file helpers ([`file`]), clocks and dates ([`clock`]), and the one way to start
+//! ([`errno`]), directories ([`dir`]), whole-file helpers ([`mod@file`]), clocks and dates ([`clock`]), and the one way to start
 //! another program ([`process`]). System calls come from `rustix`; [`sys`] has the few that `rustix` lacks.
 //!
 //! Every program has exactly one thread, and nothing here is meant for more: see [`cell::SingleThread`].

@@ -82,7 +82,7 @@ pub fn put(bytes: &[u8]) {
     OUTPUT.with(|output| output.put(bytes));
 }
 
-/// Adds formatted text to standard output; behind [`print!`].
+/// Adds formatted text to standard output; behind `print!`.
 pub fn print(arguments: fmt::Arguments<'_>) {
     // Writing into the buffer never fails: failures of the descriptor are kept for `flush`.
     OUTPUT.with(|output| output.write_fmt(arguments).is_ok());
@@ -101,7 +101,7 @@ pub fn flush() -> Result<(), Errno> {
         .unwrap_or(Ok(()))
 }
 
-/// Writes formatted text to standard error, after what standard output still holds; behind [`eprintln!`].
+/// Writes formatted text to standard error, after what standard output still holds; behind `eprintln!`.
 pub fn print_error(arguments: fmt::Arguments<'_>) {
     OUTPUT.with(Output::write_out);
     let mut line = Line { buffer: [0; 512], used: 0 };

@@ -1,6 +1,6 @@
 //! The program's first instructions.
 //!
-//! [`entry!`] defines `_start`, which the kernel jumps to: it aligns the stack and calls [`begin`], which hands the arguments
+//! [`entry!`](crate::entry!) defines `_start`, which the kernel jumps to: it aligns the stack and calls [`begin`], which hands the arguments
 //! to the program's own function and exits with what that returns.
 
 use crate::{Arguments, output, process};

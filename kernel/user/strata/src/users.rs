@@ -12,6 +12,7 @@ use strata_rt::text::parse_number;
 const LIMIT: usize = 256 * 1024;
 
 /// The names and numbers of one file.
+#[derive(Default)]
 pub(crate) struct Names(Vec<(u32, String)>);
 
 impl Names {

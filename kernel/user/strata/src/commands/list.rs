@@ -27,15 +27,21 @@ struct Item {
     attributes: Stat,
     /// What a symbolic link points to.
     target: Option<Vec<u8>>,
+    /// The layer of the overlay, when it is shown.
     layer: String,
 }
 
 impl Item {
-    fn new(place: Place<'_>, attributes: Stat, name: &[u8]) -> Self {
-        let is_link = kind(&attributes) == FileType::Symlink;
-        let target =
-            || readlinkat(place.parent, place.name, Vec::new()).map_or(Vec::new(), |target| target.into_bytes());
-        Self { name: name.into(), attributes, target: is_link.then(target), layer: layer_of(place.path) }
+    fn new(call: &Call, place: Place<'_>, attributes: Stat, name: &[u8]) -> Self {
+        // Asked for only where it is shown: each is a call more for each name.
+        let (mut target, mut layer) = (None, String::new());
+        if call.has(b'l') {
+            layer = layer_of(place.path);
+            if kind(&attributes) == FileType::Symlink {
+                target = readlinkat(place.parent, place.name, Vec::new()).ok().map(|target| target.into_bytes());
+            }
+        }
+        Self { name: name.into(), attributes, target, layer }
     }
 }
 
@@ -52,11 +58,11 @@ pub(super) fn ls(shell: &mut Shell, call: &Call) {
         if is_directory && !call.has(b'd') {
             directories.push(path);
         } else {
-            items.push(Item::new(place, attributes, path));
+            items.push(Item::new(call, place, attributes, path));
         }
     }
     let titled = operands.len() > 1 || call.has(b'R');
-    let names = (Names::users(), Names::groups());
+    let names = if call.has(b'l') { (Names::users(), Names::groups()) } else { Default::default() };
     print(shell, call, &names, &items);
     for (index, path) in directories.iter().enumerate() {
         let Some(directory) = call.check(path, dir::open(&path[..])) else { continue };
@@ -81,7 +87,7 @@ fn list(shell: &mut Shell, call: &Call, names: &(Names, Names), place: Place<'_>
         let path = join(place.path, entry.name());
         let child = Place { parent: directory.as_fd(), name: entry.name(), path: &path, depth: place.depth + 1 };
         if let Some(attributes) = call.check(&path, child.attributes()) {
-            items.push(Item::new(child, attributes, entry.name()));
+            items.push(Item::new(call, child, attributes, entry.name()));
         }
     }
     print(shell, call, names, &items);
