@@ -90,7 +90,7 @@ table! {
     "exit" "[STATUS]" Options(""), session::exit, "leaves the shell; the first process powers the machine off";
     "export" "[NAME=VALUE...]" Options(""), session::export, "sets variables, which programs see; shows them all without arguments";
     "false" "" Everything, session::fail, "fails";
-    "find" "[DIR...] [-name GLOB] [-type fdlpscb] [-layer LAYER] [-maxdepth N] [-xdev] [-ls]" Everything, find::find, "lists a tree; -layer upper shows what was changed";
+    "find" "[DIR...] [-name GLOB] [-type fdlpscb] [-layer LAYER] [-maxdepth N] [-xdev] [-ls]" Everything, find::find, "lists a tree; -layer upper shows what was changed, lower what was not";
     "free" "" Options(""), system::free, "shows how much memory is free";
     "help" "[COMMAND...]" Options(""), session::help, "lists the commands, or explains some";
     "hexdump" "[-n COUNT] [-s SKIP] [FILE]" Options("n:s:C"), inspect::hexdump, "prints bytes in hexadecimal";
