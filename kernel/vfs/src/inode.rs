@@ -51,6 +51,8 @@ pub(crate) struct Inode {
     owner: AtomicU64,
     /// The directory was removed: nothing is found in it or made in it any more.
     dead: AtomicBool,
+    /// Made without a name, never to get one (`O_TMPFILE|O_EXCL`).
+    nameless: AtomicBool,
     target: OnceLock<Arc<[u8]>>,
     /// How many have the file open for writing; below zero, how many execute it.
     writers: AtomicI64,
@@ -62,10 +64,6 @@ pub(crate) struct Inode {
 const MODE_KNOWN: u32 = 1 << 31;
 
 impl Inode {
-    pub(crate) fn key(&self) -> InodeKey {
-        self.key
-    }
-
     pub(crate) fn is_dir(&self) -> bool {
         matches!(self.node, Node::Dir(_))
     }
@@ -85,6 +83,14 @@ impl Inode {
 
     pub(crate) fn set_dead(&self) {
         self.dead.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn forbid_links(&self) {
+        self.nameless.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn links_forbidden(&self) -> bool {
+        self.nameless.load(Ordering::Acquire)
     }
 
     /// The triple, if it is known.
@@ -224,6 +230,7 @@ impl InodeTable {
             mode: AtomicU32::new(0),
             owner: AtomicU64::new(0),
             dead: AtomicBool::new(false),
+            nameless: AtomicBool::new(false),
             target: OnceLock::new(),
             writers: AtomicI64::new(0),
             locks: Mutex::default(),

@@ -30,6 +30,8 @@ mod locks;
 mod mount;
 mod namespace;
 mod ops;
+mod path;
+mod permission;
 mod pipe;
 mod topology;
 mod wait;

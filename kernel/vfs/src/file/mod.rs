@@ -1,256 +1,191 @@
 //! An open file: what a descriptor refers to (`open(2)`, "open file description").
 //!
-//! It has the position and the status flags, which all descriptors made from it by `dup(2)` and `fork(2)` share.
+//! It has the position and the status flags, which all descriptors made from it by `dup(2)` and `fork(2)` share. `io` has reads
+//! and writes, `position` seeks and directory listings, `control` the rest of the calls on descriptors, `lock` the advisory
+//! locks.
+//!
+//! Lock order: an open file's position is held over the filesystem call that moves it, outside of all locks of the
+//! namespace.
+
+mod control;
+mod io;
+mod lock;
+mod position;
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::context::Context;
-use crate::device::UserMemory;
-use crate::flags::{FallocateFlags, OpenFlags, PollEvents, RwFlags, XattrFlags};
-use crate::locks::{Blocking, Flock, FlockOp, LockOwner, Whence};
+use base::sync::Mutex;
+
+pub use control::Mapping;
+pub use io::At;
+
+use crate::device::OpenDevice;
+use crate::flags::OpenFlags;
+use crate::inode::Inode;
+use crate::locks::Holder;
 use crate::mount::Location;
-use crate::ops::stat::Stat;
-use crate::{Errno, FileOps, Result, StatFs, SyncKind};
-
-/// Where a read or write happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum At {
-    /// At the position, which moves along.
-    Position,
-    /// At this offset, the position untouched (`pread(2)`); negative is `EINVAL`.
-    Offset(i64),
-}
-
-bitflags::bitflags! {
-    /// What a mapping of a file wants (`mmap(2)`).
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-    pub struct Mapping: u8 {
-        /// `MAP_SHARED`: stores reach the file.
-        const SHARED = 1;
-        /// `PROT_WRITE`.
-        const WRITE = 2;
-        /// `PROT_EXEC`.
-        const EXECUTE = 4;
-    }
-}
+use crate::namespace::Namespace;
+use crate::pipe::PipeEnd;
+use crate::{Attr, Errno, FileOps, Node, Result};
 
 /// An open file.
 pub struct OpenFile {
-    location: Option<Location>,
+    ns: Arc<Namespace>,
+    origin: Origin,
+    kind: Kind,
+    /// Access mode, which never changes, and status flags.
+    flags: AtomicU32,
+    position: Mutex<u64>,
+    claim: Claim,
+    id: u64,
 }
 
+/// Where an open file comes from.
+pub(crate) enum Origin {
+    /// A name in the tree.
+    Tree(Location),
+    /// Nowhere in the tree: a pipe, or a device without a node. It has these attributes.
+    Anonymous(Attr),
+}
+
+/// What calls on it act on.
+pub(crate) enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A driver.
+    Device(Arc<dyn OpenDevice>),
+    /// An end of a pipe.
+    Pipe(PipeEnd),
+    /// Nothing (`O_PATH`).
+    Path,
+}
+
+/// What an open file keeps others from doing with the inode, for as long as it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Nothing.
+    None,
+    /// Executing it.
+    Write,
+    /// Writing it.
+    Execute,
+}
+
+impl Claim {
+    /// Makes the claim: `ETXTBSY` where another's is in the way.
+    pub(crate) fn take(self, inode: &Inode) -> Result<()> {
+        match self {
+            Self::None => Ok(()),
+            Self::Write => inode.begin_writing(),
+            Self::Execute => inode.begin_executing(),
+        }
+    }
+
+    pub(crate) fn release(self, inode: &Inode) {
+        match self {
+            Self::None => {}
+            Self::Write => inode.end_writing(),
+            Self::Execute => inode.end_executing(),
+        }
+    }
+}
+
+/// Flags that an open file keeps: creation flags are spent.
+const KEPT: OpenFlags = OpenFlags::O_ACCMODE
+    .union(OpenFlags::SETTABLE)
+    .union(OpenFlags::O_SYNC)
+    .union(OpenFlags::O_PATH)
+    .union(OpenFlags::O_LARGEFILE)
+    .union(OpenFlags::O_DIRECTORY)
+    .union(OpenFlags::O_NOFOLLOW);
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
 impl OpenFile {
-    /// `read(2)`, `pread(2)`.
-    ///
-    /// # Errors
-    /// `EBADF` unless open to read; `EISDIR`, `EINVAL`, `ESPIPE`, `EAGAIN`, `EINTR`, `EIO`.
-    pub fn read(&self, at: At, buf: &mut [u8]) -> Result<usize> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `readv(2)`, `preadv(2)`, `preadv2(2)`.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read); `EOPNOTSUPP` for unknown flags.
-    pub fn read_vectored(&self, at: At, bufs: &mut [&mut [u8]], flags: RwFlags) -> Result<usize> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `write(2)`, `pwrite(2)`. Set-id bits go unless the caller may keep them.
-    ///
-    /// # Errors
-    /// `EBADF` unless open to write; `EFBIG`, `EINVAL`, `ESPIPE`, `EPIPE`, `EAGAIN`, `EINTR`, `EROFS`, `ENOSPC`, `EIO`.
-    pub fn write(&self, ctx: &Context, at: At, data: &[u8]) -> Result<usize> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `writev(2)`, `pwritev(2)`, `pwritev2(2)`.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write); `EOPNOTSUPP` for unknown flags.
-    pub fn write_vectored(&self, ctx: &Context, at: At, data: &[&[u8]], flags: RwFlags) -> Result<usize> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `copy_file_range(2)` and `sendfile(2)`: from this file to another, at most `len` bytes.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read) and [`write`](Self::write).
-    pub fn copy_to(&self, ctx: &Context, at: At, to: &OpenFile, to_at: At, len: usize) -> Result<usize> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `lseek(2)`.
-    ///
-    /// # Errors
-    /// `EINVAL`, `ENXIO` past the data, `ESPIPE`, `EOVERFLOW`, `EBADF` with `O_PATH`.
-    pub fn seek(&self, offset: i64, whence: Whence) -> Result<u64> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `getdents64(2)`: as many `struct linux_dirent64` as fit into `buf`, `.` and `..` first; 0 at the end.
-    ///
-    /// # Errors
-    /// `ENOTDIR`; `EINVAL` where not one fits; `ENOENT` in a removed directory; `EBADF`, `EIO`.
-    pub fn read_dir(&self, buf: &mut [u8]) -> Result<usize> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `fsync(2)`, `fdatasync(2)`.
-    ///
-    /// # Errors
-    /// `EBADF`, `EINVAL` for what cannot be synced, `EIO`.
-    pub fn sync(&self, kind: SyncKind) -> Result<()> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `fstat(2)`.
-    ///
-    /// # Errors
-    /// `EIO`.
-    pub fn stat(&self) -> Result<Stat> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `fstatfs(2)`.
-    ///
-    /// # Errors
-    /// `EIO`.
-    pub fn statfs(&self) -> Result<StatFs> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `ftruncate(2)`.
-    ///
-    /// # Errors
-    /// `EINVAL` unless open to write, and for what is no regular file; `EFBIG`, `EROFS`, `ENOSPC`, `EIO`.
-    pub fn truncate(&self, ctx: &Context, len: i64) -> Result<()> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `fallocate(2)`.
-    ///
-    /// # Errors
-    /// `EBADF`, `EINVAL`, `EOPNOTSUPP`, `EFBIG`, `ENODEV`, `ESPIPE`, `EISDIR`, `ENOSPC`, `EIO`.
-    pub fn allocate(&self, ctx: &Context, mode: FallocateFlags, offset: i64, len: i64) -> Result<()> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `fchmod(2)`.
-    ///
-    /// # Errors
-    /// `EBADF` with `O_PATH`; as [`Namespace::fchmodat`](crate::Namespace::fchmodat).
-    pub fn chmod(&self, ctx: &Context, mode: u32) -> Result<()> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `fchown(2)`; `None` stands for -1.
-    ///
-    /// # Errors
-    /// `EBADF` with `O_PATH`; as [`Namespace::fchownat`](crate::Namespace::fchownat).
-    pub fn chown(&self, ctx: &Context, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `fsetxattr(2)`.
-    ///
-    /// # Errors
-    /// As [`Namespace::setxattrat`](crate::Namespace::setxattrat).
-    pub fn set_xattr(&self, ctx: &Context, name: &[u8], value: &[u8], how: XattrFlags) -> Result<()> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `fgetxattr(2)`.
-    ///
-    /// # Errors
-    /// As [`Namespace::getxattrat`](crate::Namespace::getxattrat).
-    pub fn xattr(&self, ctx: &Context, name: &[u8]) -> Result<Vec<u8>> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `flistxattr(2)`.
-    ///
-    /// # Errors
-    /// As [`Namespace::listxattrat`](crate::Namespace::listxattrat).
-    pub fn list_xattrs(&self, ctx: &Context) -> Result<Vec<u8>> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `fremovexattr(2)`.
-    ///
-    /// # Errors
-    /// As [`Namespace::removexattrat`](crate::Namespace::removexattrat).
-    pub fn remove_xattr(&self, ctx: &Context, name: &[u8]) -> Result<()> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `fcntl(F_SETFL)`: of the flags, [`OpenFlags::SETTABLE`] count.
-    ///
-    /// # Errors
-    /// `EBADF` with `O_PATH`; `EPERM` for `O_NOATIME` on another's file.
-    pub fn set_flags(&self, ctx: &Context, flags: OpenFlags) -> Result<()> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `fcntl(F_SETLK)`, `F_SETLKW`, `F_OFD_SETLK`, `F_OFD_SETLKW`.
-    ///
-    /// # Errors
-    /// `EAGAIN` where another holds it; `EBADF` for the wrong access mode; `EINVAL`, `EOVERFLOW`, `EDEADLK`, `EINTR`.
-    pub fn set_lock(&self, ctx: &Context, lock: &Flock, owner: LockOwner, blocking: Blocking) -> Result<()> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `fcntl(F_GETLK)`, `F_OFD_GETLK`: the lock that is in the way, or the question with `Unlock`.
-    ///
-    /// # Errors
-    /// `EBADF`, `EINVAL`, `EOVERFLOW`.
-    pub fn get_lock(&self, ctx: &Context, lock: &Flock, owner: LockOwner) -> Result<Flock> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `flock(2)`.
-    ///
-    /// # Errors
-    /// `EWOULDBLOCK` (`EAGAIN`), `EBADF` with `O_PATH`, `EINTR`.
-    pub fn flock(&self, op: FlockOp, blocking: Blocking) -> Result<()> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// `ioctl(2)`, except for what belongs to the descriptor (`FIOCLEX`).
-    ///
-    /// # Errors
-    /// `ENOTTY`, `EBADF` with `O_PATH`; the driver's.
-    pub fn ioctl(&self, ctx: &Context, command: u32, argument: u64, memory: &dyn UserMemory) -> Result<u64> {
-        Err(Errno::ENOSYS.into())
-    }
-
-    /// What is behind a mapping: the regular file.
-    ///
-    /// # Errors
-    /// `EACCES` by the access mode; `EPERM` for code on a `noexec` mount; `ENODEV` for what cannot be mapped; `EBADF`.
-    pub fn mapping(&self, want: Mapping) -> Result<Arc<dyn FileOps>> {
-        Err(Errno::ENOSYS.into())
+    /// Makes an open file of what was opened; `claim` has been taken.
+    pub(crate) fn new(ns: &Arc<Namespace>, origin: Origin, kind: Kind, flags: OpenFlags, claim: Claim) -> Arc<Self> {
+        Arc::new(Self {
+            ns: ns.clone(),
+            origin,
+            kind,
+            flags: AtomicU32::new((flags & KEPT).bits()),
+            position: Mutex::new(0),
+            claim,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+        })
     }
 
     /// `fcntl(F_GETFL)`: access mode and status flags.
     #[must_use]
     pub fn flags(&self) -> OpenFlags {
-        OpenFlags::empty()
-    }
-
-    /// Readiness for `poll(2)`.
-    #[must_use]
-    pub fn poll(&self) -> PollEvents {
-        PollEvents::empty()
+        OpenFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
     }
 
     /// Where in the tree it is; `None` for a pipe or a device that was opened without a name.
     #[must_use]
     pub const fn location(&self) -> Option<&Location> {
-        self.location.as_ref()
+        match &self.origin {
+            Origin::Tree(location) => Some(location),
+            Origin::Anonymous(_) => None,
+        }
     }
 
-    /// One descriptor of it in this table is closed.
-    pub(crate) fn closed_by(&self, _owner: u64) {}
+    /// Whether it is only a place in the tree (`O_PATH`).
+    #[must_use]
+    pub const fn is_path(&self) -> bool {
+        matches!(self.kind, Kind::Path)
+    }
+
+    /// `EBADF` for a file that was opened with `O_PATH`.
+    fn not_path(&self) -> Result<()> {
+        if self.is_path() { Err(Errno::EBADF.into()) } else { Ok(()) }
+    }
+
+    /// The regular file; asked only where [`Kind::File`] says that it is one.
+    fn file(&self) -> Result<&Arc<dyn FileOps>> {
+        match self.location() {
+            Some(location) => location.node()?.as_file(),
+            None => Err(Errno::EINVAL.into()),
+        }
+    }
+
+    fn node(&self) -> Option<&Node> {
+        self.location().and_then(|location| location.node().ok())
+    }
+
+    fn inode(&self) -> Option<&Arc<Inode>> {
+        self.location().and_then(|location| location.inode().ok())
+    }
+
+    /// Where it is in the tree, for calls that change the inode: `EINVAL` for what is nowhere.
+    fn place(&self) -> Result<&Location> {
+        self.location().ok_or_else(|| Errno::EINVAL.into())
+    }
+
+    /// One descriptor of it in a table is closed: the process's record locks on the file go (POSIX `fcntl`).
+    pub(crate) fn closed_by(&self, owner: u64) {
+        if let (Kind::File, Some(inode)) = (&self.kind, self.inode()) {
+            if inode.locks.lock().clear_all(Holder::Process(owner)) {
+                self.ns.wait.wake();
+            }
+        }
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        let Some(inode) = self.inode() else { return };
+        self.claim.release(inode);
+        if !self.is_path() {
+            let mut locks = inode.locks.lock();
+            let (records, whole) = (locks.clear_all(Holder::OpenFile(self.id)), locks.clear_whole(self.id));
+            drop(locks);
+            if records || whole {
+                self.ns.wait.wake();
+            }
+        }
+    }
 }

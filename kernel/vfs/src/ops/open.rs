@@ -2,13 +2,89 @@
 
 use alloc::sync::Arc;
 
-use crate::DeviceNumber;
 use crate::context::Context;
 use crate::device::DeviceClass;
-use crate::file::OpenFile;
-use crate::flags::{AtFlags, Fd, OpenFlags, OpenHow};
+use crate::fd_table::OnExec;
+use crate::file::{Claim, Kind, OpenFile, Origin};
+use crate::flags::{AT_FDCWD, AtFlags, Fd, MountFlags, OpenFlags, OpenHow, ResolveFlags};
+use crate::inode::{Inode, Triple};
+use crate::mount::Location;
 use crate::namespace::Namespace;
-use crate::{Errno, Result};
+use crate::ops::may;
+use crate::path::{Last, LookupFlags, TrailingSlash, Walker, only};
+use crate::pipe::{Pipe, PipeEnd};
+use crate::{
+    Access, Attr, DeviceNumber, Errno, FileType, Name, NewKind, NewNode, Node, OpenIntent, Result, SetAttr, Timestamp,
+    permission,
+};
+
+/// Whether the file was there before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Existing,
+    Created,
+}
+
+/// What `open(2)` is to do, its flags found consistent.
+struct Plan {
+    flags: OpenFlags,
+    mode: u16,
+    lookup: LookupFlags,
+    /// What the caller must be allowed to do with a file that exists.
+    access: Access,
+}
+
+impl Plan {
+    fn new(how: &OpenHow) -> Result<Self> {
+        let OpenHow { mut flags, mode, resolve } = *how;
+        let tmpfile = flags.contains(OpenFlags::TMPFILE_BIT);
+        let creates = flags.contains(OpenFlags::O_CREAT);
+        let mut access = match flags.bits() & OpenFlags::O_ACCMODE.bits() {
+            0 => Access::READ,
+            1 => Access::WRITE,
+            _ => Access::READ | Access::WRITE,
+        };
+        let scopes = ResolveFlags::RESOLVE_BENEATH | ResolveFlags::RESOLVE_IN_ROOT;
+        let inconsistent = resolve.contains(scopes)
+            || (creates && flags.contains(OpenFlags::O_DIRECTORY))
+            || (tmpfile && (!flags.contains(OpenFlags::O_DIRECTORY) || !access.contains(Access::WRITE)));
+        if inconsistent {
+            return Err(Errno::EINVAL.into());
+        }
+        if flags.contains(OpenFlags::O_PATH) {
+            let known = OpenFlags::O_PATH | OpenFlags::O_DIRECTORY | OpenFlags::O_NOFOLLOW | OpenFlags::O_CLOEXEC;
+            if !known.contains(flags) {
+                return Err(Errno::EINVAL.into());
+            }
+            access = Access::empty();
+        }
+        let changes = OpenFlags::O_TRUNC | OpenFlags::O_CREAT | OpenFlags::TMPFILE_BIT;
+        if resolve.contains(ResolveFlags::RESOLVE_CACHED) && flags.intersects(changes) {
+            return Err(Errno::EAGAIN.into());
+        }
+        if flags.contains(OpenFlags::SYNC_ALL) {
+            flags |= OpenFlags::O_DSYNC;
+        }
+        if flags.contains(OpenFlags::O_TRUNC) {
+            access |= Access::WRITE;
+        }
+        if flags.contains(OpenFlags::O_CREAT | OpenFlags::O_EXCL) {
+            flags |= OpenFlags::O_NOFOLLOW;
+        }
+        let mut lookup = LookupFlags::empty().with_resolve(resolve);
+        lookup.set(LookupFlags::FOLLOW, !flags.contains(OpenFlags::O_NOFOLLOW));
+        lookup.set(LookupFlags::DIRECTORY, flags.contains(OpenFlags::O_DIRECTORY));
+        Ok(Self { flags, mode, lookup, access })
+    }
+
+    fn has(&self, flags: OpenFlags) -> bool {
+        self.flags.contains(flags)
+    }
+
+    fn claim(&self) -> Claim {
+        if self.flags.writes() { Claim::Write } else { Claim::None }
+    }
+}
 
 impl Namespace {
     /// `open(2)` and `openat(2)`: opens, and gives the lowest free descriptor.
@@ -16,7 +92,7 @@ impl Namespace {
     /// # Errors
     /// As [`open`](Self::open); `EMFILE`.
     pub fn openat(self: &Arc<Self>, ctx: &Context, dirfd: Fd, path: &[u8], flags: OpenFlags, mode: u32) -> Result<Fd> {
-        Err(Errno::ENOSYS.into())
+        self.openat2(ctx, dirfd, path, &OpenHow::from_open(flags, mode))
     }
 
     /// `openat2(2)`; `how` is made by [`OpenHow::from_openat2`].
@@ -24,7 +100,10 @@ impl Namespace {
     /// # Errors
     /// As [`open`](Self::open); `EMFILE`.
     pub fn openat2(self: &Arc<Self>, ctx: &Context, dirfd: Fd, path: &[u8], how: &OpenHow) -> Result<Fd> {
-        Err(Errno::ENOSYS.into())
+        let plan = Plan::new(how)?;
+        ctx.files.check_room()?;
+        let file = self.open_planned(ctx, dirfd, path, &plan)?;
+        ctx.files.install(file, on_exec(how.flags))
     }
 
     /// Opens without a descriptor: for the kernel's own use.
@@ -33,15 +112,28 @@ impl Namespace {
     /// `ENOENT`, `ENOTDIR`, `EACCES`, `ELOOP`, `ENAMETOOLONG`, `EBADF` of the path; `EEXIST`, `EISDIR`, `EINVAL`, `EPERM`, `EROFS`,
     /// `ETXTBSY`, `ENXIO` for a device without a driver or a socket; `EXDEV`, `EAGAIN` by `resolve`; `ENOSPC`, `EIO`.
     pub fn open(self: &Arc<Self>, ctx: &Context, dirfd: Fd, path: &[u8], how: &OpenHow) -> Result<Arc<OpenFile>> {
-        Err(Errno::ENOSYS.into())
+        self.open_planned(ctx, dirfd, path, &Plan::new(how)?)
     }
 
     /// Opens a program for `execve(2)`: a regular file that the caller may execute. No one can write it until it is closed.
     ///
     /// # Errors
-    /// `ENOENT`, `ENOTDIR`, `EACCES`, `ELOOP`, `ENAMETOOLONG`, `EBADF` of the path; `EACCES` for what cannot be executed; `ETXTBSY`.
+    /// `ENOENT`, `ENOTDIR`, `EACCES`, `ELOOP`, `ENAMETOOLONG`, `EBADF` of the path; `EACCES` for what cannot be executed;
+    /// `ETXTBSY`, `EINVAL`.
     pub fn open_exec(self: &Arc<Self>, ctx: &Context, dirfd: Fd, path: &[u8], flags: AtFlags) -> Result<Arc<OpenFile>> {
-        Err(Errno::ENOSYS.into())
+        only(flags, AtFlags::AT_SYMLINK_NOFOLLOW | AtFlags::AT_EMPTY_PATH)?;
+        let place = self.target(ctx, dirfd, path, flags)?;
+        let inode = place.inode()?;
+        let file = match &inode.node {
+            Node::File(file) if !place.mount.has(MountFlags::MS_NOEXEC) => file,
+            Node::Symlink(_) => return Err(Errno::ELOOP.into()),
+            _ => return Err(Errno::EACCES.into()),
+        };
+        may(&ctx.credentials, &place, Access::EXECUTE)?;
+        let claim = Claimed::take(inode, Claim::Execute)?;
+        file.prepare_open(OpenIntent::Read)?;
+        let claim = claim.keep();
+        Ok(OpenFile::new(self, Origin::Tree(place), Kind::File, OpenFlags::O_RDONLY, claim))
     }
 
     /// `pipe2(2)`: the reading and the writing end.
@@ -49,7 +141,29 @@ impl Namespace {
     /// # Errors
     /// `EINVAL`, `EMFILE`.
     pub fn pipe2(self: &Arc<Self>, ctx: &Context, flags: OpenFlags) -> Result<(Fd, Fd)> {
-        Err(Errno::ENOSYS.into())
+        let status = OpenFlags::O_NONBLOCK | OpenFlags::O_DIRECT;
+        if !(status | OpenFlags::O_CLOEXEC).contains(flags) {
+            return Err(Errno::EINVAL.into());
+        }
+        let pipe = Arc::new(Pipe::default());
+        let who = &ctx.credentials;
+        let triple =
+            Triple { kind: FileType::Fifo, mode: 0o600, uid: who.uid().file_system, gid: who.gid().file_system };
+        let attr = anonymous(self.new_id(), &triple, DeviceNumber::default());
+        let end = |access: OpenFlags| {
+            let flags = access | (flags & status);
+            let end = PipeEnd::new(pipe.clone(), self.wait.clone(), flags);
+            OpenFile::new(self, Origin::Anonymous(attr), Kind::Pipe(end), flags, Claim::None)
+        };
+        let (reader, writer) = (end(OpenFlags::O_RDONLY), end(OpenFlags::O_WRONLY));
+        let reader = ctx.files.install(reader, on_exec(flags))?;
+        match ctx.files.install(writer, on_exec(flags)) {
+            Ok(writer) => Ok((reader, writer)),
+            Err(error) => {
+                ctx.files.close(reader)?;
+                Err(error)
+            }
+        }
     }
 
     /// Opens a device that may have no node in the tree (the console of the first program).
@@ -62,6 +176,263 @@ impl Namespace {
         number: DeviceNumber,
         flags: OpenFlags,
     ) -> Result<Arc<OpenFile>> {
-        Err(Errno::ENOSYS.into())
+        let device = self.devices().open(class, number, flags)?;
+        let kind = if class == DeviceClass::Char { FileType::CharDevice } else { FileType::BlockDevice };
+        let attr = anonymous(self.new_id(), &Triple { kind, mode: 0o600, uid: 0, gid: 0 }, number);
+        Ok(OpenFile::new(self, Origin::Anonymous(attr), Kind::Device(device), flags, Claim::None))
+    }
+
+    fn open_planned(self: &Arc<Self>, ctx: &Context, dirfd: Fd, path: &[u8], plan: &Plan) -> Result<Arc<OpenFile>> {
+        if plan.has(OpenFlags::TMPFILE_BIT) {
+            return self.open_unnamed(ctx, dirfd, path, plan);
+        }
+        if plan.has(OpenFlags::O_PATH) {
+            let place = self.lookup_at(ctx, dirfd, path, plan.lookup)?;
+            return Ok(OpenFile::new(self, Origin::Tree(place), Kind::Path, plan.flags, Claim::None));
+        }
+        let mut walker = Walker::new(self, ctx, dirfd, path, plan.lookup)?;
+        if !plan.has(OpenFlags::O_CREAT) {
+            walker.to_end()?;
+            return self.open_found(ctx, walker.into_end()?, plan, Found::Existing);
+        }
+        loop {
+            let last = walker.to_last()?;
+            if let Some((place, found)) = self.create_last(ctx, &mut walker, last, plan)? {
+                return self.open_found(ctx, place, plan, found);
+            }
+        }
+    }
+
+    /// Finds or creates the last component; `None` where it was a symbolic link, which the walker then follows.
+    fn create_last(
+        &self,
+        ctx: &Context,
+        walker: &mut Walker<'_>,
+        last: Last,
+        plan: &Plan,
+    ) -> Result<Option<(Location, Found)>> {
+        match last {
+            Last::Name(TrailingSlash::Yes) => return Err(Errno::EISDIR.into()),
+            Last::Name(TrailingSlash::No) => {}
+            Last::DotDot => {
+                walker.step_up()?;
+                return Ok(Some((walker.location()?, Found::Existing)));
+            }
+            Last::Dot | Last::Root => return Ok(Some((walker.location()?, Found::Existing))),
+        }
+        let dir = walker.location()?;
+        let dir_inode = dir.inode()?;
+        let dentry = {
+            let _exclusive = dir_inode.lock.write();
+            if dir_inode.is_dead() {
+                return Err(Errno::ENOENT.into());
+            }
+            let dentry = self.lookup_locked(&dir.dentry, walker.last_name())?;
+            if dentry.inode().is_none() {
+                dir.mount.want_write()?;
+                let above = dir_inode.triple_locked()?;
+                permission::may_create(&ctx.credentials, &above)?;
+                let mode = plan.mode & !ctx.fs.umask();
+                let new = permission::of_new(&ctx.credentials, &above, FileType::File, mode);
+                let name = Name::new(walker.last_name())?;
+                let inode = self.create_locked(&dir, name, NewKind::File, &new)?;
+                let dentry = self.attach(&dir.dentry, name, inode);
+                return Ok(Some((Location { mount: dir.mount.clone(), dentry }, Found::Created)));
+            }
+            dentry
+        };
+        let inode = dentry.positive()?;
+        if inode.is_symlink() && plan.lookup.contains(LookupFlags::FOLLOW) {
+            walker.follow_last(inode)?;
+            return Ok(None);
+        }
+        if !plan.has(OpenFlags::O_EXCL) && !inode.is_dir() {
+            let who = &ctx.credentials;
+            permission::may_open_existing(self.protections, who, &dir_inode.triple()?, &inode.triple()?)?;
+        }
+        walker.step(&dentry)?;
+        Ok(Some((walker.location()?, Found::Existing)))
+    }
+
+    /// Makes an inode at a name that is free. The caller holds the directory's lock.
+    pub(crate) fn create_locked(
+        &self,
+        dir: &Location,
+        name: Name<'_>,
+        kind: NewKind<'_>,
+        new: &Triple,
+    ) -> Result<Arc<Inode>> {
+        let node = NewNode { kind, mode: new.mode, uid: new.uid, gid: new.gid, xattrs: &[] };
+        let node = dir.inode()?.dir()?.create(name, &node)?;
+        let inode = self.inodes.get(dir.dentry.superblock, node);
+        inode.remember(*new);
+        Ok(inode)
+    }
+
+    /// `O_TMPFILE`.
+    fn open_unnamed(self: &Arc<Self>, ctx: &Context, dirfd: Fd, path: &[u8], plan: &Plan) -> Result<Arc<OpenFile>> {
+        let dir = self.lookup_at(ctx, dirfd, path, plan.lookup | LookupFlags::DIRECTORY)?;
+        dir.mount.want_write()?;
+        may(&ctx.credentials, &dir, Access::WRITE | Access::EXECUTE)?;
+        let dir_inode = dir.inode()?;
+        let mode = plan.mode & !ctx.fs.umask();
+        let new = permission::of_new(&ctx.credentials, &dir_inode.triple()?, FileType::File, mode);
+        let node = NewNode { kind: NewKind::File, mode: new.mode, uid: new.uid, gid: new.gid, xattrs: &[] };
+        let node = dir_inode.dir()?.create_unnamed(&node)?;
+        let inode = self.inodes.get(dir.dentry.superblock, node);
+        inode.remember(new);
+        if plan.has(OpenFlags::O_EXCL) {
+            inode.forbid_links();
+        }
+        let dentry = self.new_dentry(&dir.dentry, b"", Some(inode));
+        dentry.set_unlinked(true);
+        let place = Location { mount: dir.mount.clone(), dentry };
+        self.open_found(ctx, place, plan, Found::Created)
+    }
+
+    /// Opens what the path led to.
+    fn open_found(
+        self: &Arc<Self>,
+        ctx: &Context,
+        place: Location,
+        plan: &Plan,
+        found: Found,
+    ) -> Result<Arc<OpenFile>> {
+        let inode = place.inode()?;
+        if plan.has(OpenFlags::O_CREAT) && found == Found::Existing {
+            if plan.has(OpenFlags::O_EXCL) {
+                return Err(Errno::EEXIST.into());
+            }
+            if inode.is_dir() {
+                return Err(Errno::EISDIR.into());
+            }
+        }
+        let truncates = plan.has(OpenFlags::O_TRUNC) && found == Found::Existing && matches!(inode.node, Node::File(_));
+        if truncates {
+            place.mount.want_write()?;
+        }
+        match &inode.node {
+            Node::Symlink(_) => return Err(Errno::ELOOP.into()),
+            Node::Dir(_) if plan.access.contains(Access::WRITE) => return Err(Errno::EISDIR.into()),
+            _ => {}
+        }
+        let is_special = matches!(inode.node, Node::Special(_));
+        let attr = if is_special { Some(inode.node.attr()?) } else { None };
+        let is_device = attr.is_some_and(|attr| matches!(attr.kind, FileType::CharDevice | FileType::BlockDevice));
+        if is_device && place.mount.has(MountFlags::MS_NODEV) {
+            return Err(Errno::EACCES.into());
+        }
+        if found == Found::Existing {
+            may(&ctx.credentials, &place, plan.access)?;
+        }
+        if plan.has(OpenFlags::O_NOATIME) && !permission::owns(&ctx.credentials, &inode.triple()?) {
+            return Err(Errno::EPERM.into());
+        }
+        let (kind, claim) = match (&inode.node, attr) {
+            (Node::File(file), _) => {
+                let claim = Claimed::take(inode, plan.claim())?;
+                if plan.flags.writes() {
+                    place.mount.want_write()?;
+                }
+                if truncates {
+                    // `O_RDONLY|O_TRUNC` writes as well, for as long as this lasts.
+                    let _writing = Claimed::take(inode, Claim::Write)?;
+                    truncate(ctx, inode)?;
+                } else {
+                    let intent = if plan.flags.writes() { OpenIntent::Write } else { OpenIntent::Read };
+                    file.prepare_open(intent)?;
+                }
+                (Kind::File, claim.keep())
+            }
+            (Node::Dir(_), _) => (Kind::Dir, Claim::None),
+            (_, Some(attr)) => (self.open_special(inode, &attr, plan)?, Claim::None),
+            _ => return Err(Errno::ENXIO.into()),
+        };
+        Ok(OpenFile::new(self, Origin::Tree(place), kind, plan.flags, claim))
+    }
+
+    fn open_special(&self, inode: &Inode, attr: &Attr, plan: &Plan) -> Result<Kind> {
+        match attr.kind {
+            FileType::CharDevice => Ok(Kind::Device(self.devices().open(DeviceClass::Char, attr.rdev, plan.flags)?)),
+            FileType::BlockDevice => {
+                Ok(Kind::Device(self.devices().open(DeviceClass::Block, attr.rdev, plan.flags)?))
+            }
+            FileType::Fifo => {
+                let pipe = inode.pipe(|| Arc::new(Pipe::default()));
+                Ok(Kind::Pipe(PipeEnd::open(pipe, self.wait.clone(), plan.flags)?))
+            }
+            _ => Err(Errno::ENXIO.into()),
+        }
+    }
+
+    /// As [`open`](Self::open) from the current directory, with the flags of `open(2)`; a new file gets mode 0666 less the umask.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_path(self: &Arc<Self>, ctx: &Context, path: &[u8], flags: OpenFlags) -> Result<Arc<OpenFile>> {
+        self.open(ctx, AT_FDCWD, path, &OpenHow::from_open(flags, 0o666))
+    }
+}
+
+/// Throws the content of a file away at `open(2)`.
+fn truncate(ctx: &Context, inode: &Inode) -> Result<()> {
+    let file = inode.node.as_file()?;
+    let _exclusive = inode.lock.write();
+    let triple = inode.triple_locked()?;
+    file.prepare_open(OpenIntent::Truncate)?;
+    if file.attr()?.size != 0 {
+        file.set_len(0)?;
+    }
+    match permission::after_write(&ctx.credentials, &triple) {
+        Some(mode) => inode.set_attr_locked(&SetAttr { mode: Some(mode), ..SetAttr::default() }),
+        None => Ok(()),
+    }
+}
+
+/// A claim that is given back unless it is kept.
+struct Claimed<'a> {
+    inode: &'a Inode,
+    claim: Claim,
+}
+
+impl<'a> Claimed<'a> {
+    fn take(inode: &'a Inode, claim: Claim) -> Result<Self> {
+        claim.take(inode)?;
+        Ok(Self { inode, claim })
+    }
+
+    fn keep(mut self) -> Claim {
+        core::mem::replace(&mut self.claim, Claim::None)
+    }
+}
+
+impl Drop for Claimed<'_> {
+    fn drop(&mut self) {
+        self.claim.release(self.inode);
+    }
+}
+
+fn on_exec(flags: OpenFlags) -> OnExec {
+    if flags.contains(OpenFlags::O_CLOEXEC) { OnExec::Close } else { OnExec::Keep }
+}
+
+/// The attributes of what is nowhere in the tree.
+fn anonymous(ino: u64, triple: &Triple, rdev: DeviceNumber) -> Attr {
+    Attr {
+        dev: 0,
+        ino,
+        kind: triple.kind,
+        mode: triple.mode,
+        nlink: 1,
+        uid: triple.uid,
+        gid: triple.gid,
+        rdev,
+        size: 0,
+        blocks: 0,
+        block_size: 4096,
+        atime: Timestamp::EPOCH,
+        mtime: Timestamp::EPOCH,
+        ctime: Timestamp::EPOCH,
+        btime: None,
     }
 }

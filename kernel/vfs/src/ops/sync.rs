@@ -1,7 +1,11 @@
 //! `sync(2)`, `syncfs(2)`.
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
 use crate::context::Context;
 use crate::flags::Fd;
+use crate::mount::Superblock;
 use crate::namespace::Namespace;
 use crate::{Errno, Result};
 
@@ -11,7 +15,11 @@ impl Namespace {
     /// # Errors
     /// The first failure; all are tried.
     pub fn sync(&self) -> Result<()> {
-        Err(Errno::ENOSYS.into())
+        let mut result = Ok(());
+        for superblock in self.superblocks() {
+            result = result.and(superblock.fs.sync());
+        }
+        result
     }
 
     /// `syncfs(2)`.
@@ -19,6 +27,22 @@ impl Namespace {
     /// # Errors
     /// `EBADF`, `EIO`.
     pub fn syncfs(&self, ctx: &Context, fd: Fd) -> Result<()> {
-        Err(Errno::ENOSYS.into())
+        let file = ctx.files.get(fd)?;
+        match file.location() {
+            _ if file.is_path() => Err(Errno::EBADF.into()),
+            Some(place) => place.file_system().sync(),
+            None => Ok(()),
+        }
+    }
+
+    /// Every filesystem in the tree, the last mounted first.
+    pub(crate) fn superblocks(&self) -> Vec<Arc<Superblock>> {
+        let mut all: Vec<Arc<Superblock>> = {
+            let topology = self.topology.read();
+            topology.mounts().chain([self.root_mount()]).map(|mount| mount.superblock.clone()).collect()
+        };
+        all.sort_by_key(|superblock| core::cmp::Reverse(superblock.id));
+        all.dedup_by_key(|superblock| superblock.id);
+        all
     }
 }

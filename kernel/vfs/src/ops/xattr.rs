@@ -4,8 +4,19 @@ use alloc::vec::Vec;
 
 use crate::context::Context;
 use crate::flags::{AtFlags, Fd, XattrFlags};
+use crate::mount::Location;
 use crate::namespace::Namespace;
-use crate::{Errno, Result};
+use crate::path::only;
+use crate::permission::{self, XattrAccess};
+use crate::{Errno, Result, XattrMode};
+
+/// The longest name of an extended attribute (`XATTR_NAME_MAX`).
+const NAME_MAX: usize = 255;
+/// The longest value (`XATTR_SIZE_MAX`).
+const SIZE_MAX: usize = 65_536;
+
+/// Flags of the calls by path.
+const KNOWN: AtFlags = AtFlags::AT_SYMLINK_NOFOLLOW.union(AtFlags::AT_EMPTY_PATH);
 
 impl Namespace {
     /// `setxattr(2)`, `lsetxattr(2)` (with `AT_SYMLINK_NOFOLLOW`), `setxattrat(2)`.
@@ -13,6 +24,7 @@ impl Namespace {
     /// # Errors
     /// `ENOENT`, `ENOTDIR`, `EACCES`, `ELOOP`, `ENAMETOOLONG`, `EBADF` of the path; `EEXIST`, `ENODATA`, `ERANGE`, `E2BIG`, `EPERM`,
     /// `EACCES`, `EOPNOTSUPP`, `EINVAL`, `EROFS`, `ENOSPC`, `EIO`.
+    #[expect(clippy::too_many_arguments, reason = "they are the system call's")]
     pub fn setxattrat(
         &self,
         ctx: &Context,
@@ -23,7 +35,9 @@ impl Namespace {
         value: &[u8],
         how: XattrFlags,
     ) -> Result<()> {
-        Err(Errno::ENOSYS.into())
+        only(flags, KNOWN)?;
+        check_set(name, value, how)?;
+        set(ctx, &self.target(ctx, dirfd, path, flags)?, name, value, how)
     }
 
     /// `getxattr(2)`, `lgetxattr(2)`: the whole value; see [`fit`].
@@ -31,7 +45,9 @@ impl Namespace {
     /// # Errors
     /// `ENOENT`, `ENOTDIR`, `EACCES`, `ELOOP`, `ENAMETOOLONG`, `EBADF` of the path; `ENODATA`, `ERANGE`, `EACCES`, `EOPNOTSUPP`, `EIO`.
     pub fn getxattrat(&self, ctx: &Context, dirfd: Fd, path: &[u8], flags: AtFlags, name: &[u8]) -> Result<Vec<u8>> {
-        Err(Errno::ENOSYS.into())
+        only(flags, KNOWN)?;
+        check_name(name)?;
+        get(ctx, &self.target(ctx, dirfd, path, flags)?, name)
     }
 
     /// `listxattr(2)`, `llistxattr(2)`: the names, each ended by a NUL; see [`fit`].
@@ -39,7 +55,8 @@ impl Namespace {
     /// # Errors
     /// `ENOENT`, `ENOTDIR`, `EACCES`, `ELOOP`, `ENAMETOOLONG`, `EBADF` of the path; `EIO`.
     pub fn listxattrat(&self, ctx: &Context, dirfd: Fd, path: &[u8], flags: AtFlags) -> Result<Vec<u8>> {
-        Err(Errno::ENOSYS.into())
+        only(flags, KNOWN)?;
+        list(ctx, &self.target(ctx, dirfd, path, flags)?)
     }
 
     /// `removexattr(2)`, `lremovexattr(2)`.
@@ -48,7 +65,9 @@ impl Namespace {
     /// `ENOENT`, `ENOTDIR`, `EACCES`, `ELOOP`, `ENAMETOOLONG`, `EBADF` of the path; `ENODATA`, `ERANGE`, `EPERM`, `EACCES`, `EOPNOTSUPP`,
     /// `EROFS`, `EIO`.
     pub fn removexattrat(&self, ctx: &Context, dirfd: Fd, path: &[u8], flags: AtFlags, name: &[u8]) -> Result<()> {
-        Err(Errno::ENOSYS.into())
+        only(flags, KNOWN)?;
+        check_name(name)?;
+        remove(ctx, &self.target(ctx, dirfd, path, flags)?, name)
     }
 }
 
@@ -62,5 +81,83 @@ pub fn fit(value: &[u8], size: usize) -> Result<Option<&[u8]>> {
         0 => Ok(None),
         size if size < value.len() => Err(Errno::ERANGE.into()),
         _ => Ok(Some(value)),
+    }
+}
+
+fn check_name(name: &[u8]) -> Result<()> {
+    if name.is_empty() || name.len() > NAME_MAX { Err(Errno::ERANGE.into()) } else { Ok(()) }
+}
+
+fn check_set(name: &[u8], value: &[u8], how: XattrFlags) -> Result<()> {
+    if !XattrFlags::all().contains(how) {
+        return Err(Errno::EINVAL.into());
+    }
+    check_name(name)?;
+    if value.len() > SIZE_MAX { Err(Errno::E2BIG.into()) } else { Ok(()) }
+}
+
+pub(crate) fn set(ctx: &Context, place: &Location, name: &[u8], value: &[u8], how: XattrFlags) -> Result<()> {
+    check_set(name, value, how)?;
+    place.mount.want_write()?;
+    let inode = place.inode()?;
+    let _exclusive = inode.lock.write();
+    permission::xattr(&ctx.credentials, &inode.triple_locked()?, name, XattrAccess::Write)?;
+    let ops = inode.node.ops();
+    let both = XattrFlags::XATTR_CREATE | XattrFlags::XATTR_REPLACE;
+    let mode = match how {
+        // It must be missing and be there: refused either way, by what is the case.
+        how if how == both => match ops.xattr(name)? {
+            Some(_) => return Err(Errno::EEXIST.into()),
+            None => return Err(Errno::ENODATA.into()),
+        },
+        XattrFlags::XATTR_CREATE => XattrMode::Create,
+        XattrFlags::XATTR_REPLACE => XattrMode::Replace,
+        _ => XattrMode::Set,
+    };
+    let result = ops.set_xattr(name, value, mode);
+    forget_mode(inode, name);
+    result
+}
+
+pub(crate) fn get(ctx: &Context, place: &Location, name: &[u8]) -> Result<Vec<u8>> {
+    check_name(name)?;
+    let inode = place.inode()?;
+    permission::xattr(&ctx.credentials, &inode.triple()?, name, XattrAccess::Read)?;
+    inode.node.ops().xattr(name)?.ok_or_else(|| Errno::ENODATA.into())
+}
+
+pub(crate) fn list(ctx: &Context, place: &Location) -> Result<Vec<u8>> {
+    let inode = place.inode()?;
+    let mut names = Vec::new();
+    let mut full = false;
+    inode.node.ops().list_xattrs(&mut |name| {
+        if !permission::xattr_is_listed(&ctx.credentials, name) {
+            return;
+        }
+        if names.try_reserve(name.len() + 1).is_err() || names.len() + name.len() >= SIZE_MAX {
+            full = true;
+            return;
+        }
+        names.extend_from_slice(name);
+        names.push(0);
+    })?;
+    if full { Err(Errno::E2BIG.into()) } else { Ok(names) }
+}
+
+pub(crate) fn remove(ctx: &Context, place: &Location, name: &[u8]) -> Result<()> {
+    check_name(name)?;
+    place.mount.want_write()?;
+    let inode = place.inode()?;
+    let _exclusive = inode.lock.write();
+    permission::xattr(&ctx.credentials, &inode.triple_locked()?, name, XattrAccess::Write)?;
+    let result = inode.node.ops().remove_xattr(name);
+    forget_mode(inode, name);
+    result
+}
+
+/// An access list decides about the permission bits too.
+fn forget_mode(inode: &crate::inode::Inode, name: &[u8]) {
+    if name.starts_with(b"system.") {
+        inode.forget_triple();
     }
 }

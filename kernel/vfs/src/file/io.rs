@@ -1,0 +1,437 @@
+//! Reading and writing.
+
+use alloc::vec::Vec;
+
+use super::{Kind, OpenFile};
+use crate::context::Context;
+use crate::flags::{MountFlags, OpenFlags, RW_COUNT_MAX, RwFlags};
+use crate::{Errno, FileOps, Result, SetAttr, SyncKind, permission};
+
+/// Where a read or write happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// At the position, which moves along.
+    Position,
+    /// At this offset, the position untouched (`pread(2)`); negative is `EINVAL`.
+    Offset(i64),
+}
+
+/// Vectors of up to this many bytes are appended in one piece.
+const GATHER_MAX: usize = 1 << 20;
+
+/// How much is copied at a time from one file to another.
+const COPY_CHUNK: usize = 64 * 1024;
+
+impl OpenFile {
+    /// `read(2)`, `pread(2)`.
+    ///
+    /// # Errors
+    /// `EBADF` unless open to read; `EISDIR`, `EINVAL`, `ESPIPE`, `EAGAIN`, `EINTR`, `EIO`.
+    pub fn read(&self, at: At, buf: &mut [u8]) -> Result<usize> {
+        let count = buf.len().min(RW_COUNT_MAX);
+        self.read_with(at, count, self.flags(), |at, read| read(at, &mut buf[..count]))
+    }
+
+    /// `readv(2)`, `preadv(2)`, `preadv2(2)`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); `EOPNOTSUPP` for unknown flags.
+    pub fn read_vectored(&self, at: At, bufs: &mut [&mut [u8]], flags: RwFlags) -> Result<usize> {
+        if !(RwFlags::RWF_HIPRI | RwFlags::RWF_NOWAIT).contains(flags) {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        let total = total_len(bufs.iter().map(|buf| buf.len()))?;
+        let mut how = self.flags();
+        how.set(OpenFlags::O_NONBLOCK, how.contains(OpenFlags::O_NONBLOCK) || flags.contains(RwFlags::RWF_NOWAIT));
+        self.read_with(at, total, how, |at, read| {
+            let mut done = 0;
+            for buf in bufs.iter_mut() {
+                let wanted = buf.len().min(total - done);
+                if wanted == 0 {
+                    continue;
+                }
+                // What was read before an error is not lost: the next call meets the error.
+                match read(at + done as u64, &mut buf[..wanted]) {
+                    Ok(count) => {
+                        done += count;
+                        if count < wanted {
+                            break;
+                        }
+                    }
+                    Err(error) if done == 0 => return Err(error),
+                    Err(_) => break,
+                }
+            }
+            Ok(done)
+        })
+    }
+
+    /// `write(2)`, `pwrite(2)`. Set-id bits go unless the caller may keep them.
+    ///
+    /// # Errors
+    /// `EBADF` unless open to write; `EFBIG`, `EINVAL`, `ESPIPE`, `EPIPE`, `EAGAIN`, `EINTR`, `EROFS`, `ENOSPC`, `EIO`.
+    pub fn write(&self, ctx: &Context, at: At, data: &[u8]) -> Result<usize> {
+        self.write_with(ctx, at, &[data], self.flags())
+    }
+
+    /// `writev(2)`, `pwritev(2)`, `pwritev2(2)`.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); `EOPNOTSUPP` for unknown flags; `EINVAL` for `RWF_APPEND` with `RWF_NOAPPEND`.
+    pub fn write_vectored(&self, ctx: &Context, at: At, data: &[&[u8]], flags: RwFlags) -> Result<usize> {
+        if !RwFlags::all().contains(flags) {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        if flags.contains(RwFlags::RWF_APPEND | RwFlags::RWF_NOAPPEND) {
+            return Err(Errno::EINVAL.into());
+        }
+        let mut how = self.flags();
+        for (theirs, ours) in [
+            (RwFlags::RWF_DSYNC, OpenFlags::O_DSYNC),
+            (RwFlags::RWF_SYNC, OpenFlags::O_SYNC),
+            (RwFlags::RWF_APPEND, OpenFlags::O_APPEND),
+            (RwFlags::RWF_NOWAIT, OpenFlags::O_NONBLOCK),
+        ] {
+            if flags.contains(theirs) {
+                how |= ours;
+            }
+        }
+        if flags.contains(RwFlags::RWF_NOAPPEND) {
+            how -= OpenFlags::O_APPEND;
+        }
+        self.write_with(ctx, at, data, how)
+    }
+
+    /// `sendfile(2)`: from this file to another, at most `len` bytes.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read) and [`write`](Self::write); `EINVAL` where this is no regular file.
+    pub fn copy_to(&self, ctx: &Context, at: At, to: &Self, to_at: At, len: usize) -> Result<usize> {
+        if !self.flags().reads() || !to.flags().writes() {
+            return Err(Errno::EBADF.into());
+        }
+        let Kind::File = self.kind else { return Err(Errno::EINVAL.into()) };
+        let len = len.min(RW_COUNT_MAX);
+        let mut chunk = Vec::new();
+        chunk.try_reserve_exact(len.min(COPY_CHUNK)).map_err(|_| Errno::ENOMEM)?;
+        chunk.resize(len.min(COPY_CHUNK), 0);
+        let mut done = 0;
+        while done < len {
+            let wanted = chunk.len().min(len - done);
+            let mut step = || -> Result<(usize, usize)> {
+                let from = match at {
+                    At::Position => At::Offset(i64::try_from(*self.position.lock()).map_err(|_| Errno::EOVERFLOW)?),
+                    At::Offset(offset) => At::Offset(advance(offset, done)?),
+                };
+                let read = self.read(from, &mut chunk[..wanted])?;
+                if read == 0 {
+                    return Ok((0, 0));
+                }
+                let to_at = match to_at {
+                    At::Position => At::Position,
+                    At::Offset(offset) => At::Offset(advance(offset, done)?),
+                };
+                let written = to.write(ctx, to_at, &chunk[..read])?;
+                if at == At::Position {
+                    *self.position.lock() += written as u64;
+                }
+                Ok((read, written))
+            };
+            match step() {
+                Ok((_, 0)) => break,
+                Ok((read, written)) => {
+                    done += written;
+                    if written < read {
+                        break;
+                    }
+                }
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    /// `copy_file_range(2)`: as [`copy_to`](Self::copy_to), between regular files.
+    ///
+    /// # Errors
+    /// As `copy_to`; `EISDIR`; `EINVAL` for other kinds and for ranges of one file that overlap; `EBADF` to append.
+    pub fn copy_range_to(&self, ctx: &Context, at: At, to: &Self, to_at: At, len: usize) -> Result<usize> {
+        for file in [self, to] {
+            match file.kind {
+                Kind::File => {}
+                Kind::Dir => return Err(Errno::EISDIR.into()),
+                Kind::Path => return Err(Errno::EBADF.into()),
+                _ => return Err(Errno::EINVAL.into()),
+            }
+        }
+        if !self.flags().reads() || !to.flags().writes() || to.flags().contains(OpenFlags::O_APPEND) {
+            return Err(Errno::EBADF.into());
+        }
+        let from = self.offset_of(at)?;
+        let onto = to.offset_of(to_at)?;
+        let len64 = len as u64;
+        if from.checked_add(len64).is_none_or(|end| end > i64::MAX as u64)
+            || onto.checked_add(len64).is_none_or(|end| end > i64::MAX as u64)
+        {
+            return Err(Errno::EOVERFLOW.into());
+        }
+        let size = self.file()?.attr()?.size;
+        let len64 = len64.min(size.saturating_sub(from));
+        if self.file()?.id() == to.file()?.id() && from < onto + len64 && onto < from + len64 {
+            return Err(Errno::EINVAL.into());
+        }
+        self.copy_to(ctx, at, to, to_at, len64 as usize)
+    }
+
+    fn offset_of(&self, at: At) -> Result<u64> {
+        match at {
+            At::Position => Ok(*self.position.lock()),
+            At::Offset(offset) => u64::try_from(offset).map_err(|_| Errno::EINVAL.into()),
+        }
+    }
+
+    /// Reads through `each`, which is given the offset and the way to read there.
+    fn read_with(
+        &self,
+        at: At,
+        total: usize,
+        flags: OpenFlags,
+        each: impl FnOnce(u64, &mut dyn FnMut(u64, &mut [u8]) -> Result<usize>) -> Result<usize>,
+    ) -> Result<usize> {
+        self.not_path()?;
+        if !flags.reads() {
+            return Err(Errno::EBADF.into());
+        }
+        match &self.kind {
+            Kind::File => {
+                let file = self.file()?;
+                let read = self.positioned(at, total, |offset| {
+                    if total == 0 {
+                        return Ok((0, offset));
+                    }
+                    let count = each(offset, &mut |offset, buf| file.read_at(offset, buf))?;
+                    Ok((count, offset + count as u64))
+                })?;
+                if total > 0 {
+                    self.note_access();
+                }
+                Ok(read)
+            }
+            Kind::Dir => Err(Errno::EISDIR.into()),
+            Kind::Device(device) => self.device_at(&**device, at, total, |offset| {
+                each(offset, &mut |offset, buf| device.read(offset, buf, flags))
+            }),
+            Kind::Pipe(pipe) => {
+                if at != At::Position {
+                    return Err(Errno::ESPIPE.into());
+                }
+                let mut any = false;
+                each(0, &mut |_, buf| {
+                    // Once something has come, a vector takes no more than is there.
+                    if core::mem::replace(&mut any, true) && pipe.available() == 0 {
+                        return Ok(0);
+                    }
+                    pipe.read(buf, flags)
+                })
+            }
+            Kind::Path => Err(Errno::EBADF.into()),
+        }
+    }
+
+    fn write_with(&self, ctx: &Context, at: At, data: &[&[u8]], flags: OpenFlags) -> Result<usize> {
+        self.not_path()?;
+        if !flags.writes() {
+            return Err(Errno::EBADF.into());
+        }
+        let total = total_len(data.iter().map(|part| part.len()))?;
+        match &self.kind {
+            Kind::File => {
+                let file = self.file()?;
+                let appends = flags.contains(OpenFlags::O_APPEND);
+                let written = self.positioned(at, total, |offset| {
+                    if total == 0 {
+                        return Ok((0, offset));
+                    }
+                    let begin = match ctx.file_size_limit {
+                        u64::MAX => offset,
+                        _ if appends => file.attr()?.size,
+                        _ => offset,
+                    };
+                    let room = ctx.file_size_limit.saturating_sub(begin);
+                    if room == 0 {
+                        return Err(Errno::EFBIG.into());
+                    }
+                    let total = total.min(usize::try_from(room).unwrap_or(usize::MAX));
+                    self.drop_set_id(ctx)?;
+                    if appends { append(&**file, data, total) } else { write_parts(&**file, offset, data, total) }
+                })?;
+                if written > 0 {
+                    self.sync_written(&**file, flags)?;
+                }
+                Ok(written)
+            }
+            Kind::Dir | Kind::Path => Err(Errno::EBADF.into()),
+            Kind::Device(device) => self.device_at(&**device, at, total, |offset| {
+                write_each(data, total, |done, part| device.write(offset + done as u64, part, flags))
+            }),
+            Kind::Pipe(pipe) => {
+                if at != At::Position {
+                    return Err(Errno::ESPIPE.into());
+                }
+                write_each(data, total, |_, part| pipe.write(part, flags))
+            }
+        }
+    }
+
+    /// Finds the offset of a transfer of up to `total` bytes, and moves the position behind it. `transfer` returns how many bytes went,
+    /// and where the position is then.
+    fn positioned(&self, at: At, total: usize, transfer: impl FnOnce(u64) -> Result<(usize, u64)>) -> Result<usize> {
+        let fits = |offset: u64| offset.checked_add(total as u64).is_some_and(|end| end <= i64::MAX as u64);
+        match at {
+            At::Offset(offset) => {
+                let offset = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
+                if !fits(offset) {
+                    return Err(Errno::EINVAL.into());
+                }
+                Ok(transfer(offset)?.0)
+            }
+            At::Position => {
+                let mut position = self.position.lock();
+                if !fits(*position) {
+                    return Err(Errno::EINVAL.into());
+                }
+                let (count, end) = transfer(*position)?;
+                if count > 0 {
+                    *position = end;
+                }
+                Ok(count)
+            }
+        }
+    }
+
+    /// A transfer on a device: with a position only where the device has one, so that no lock is held while a terminal waits.
+    fn device_at(
+        &self,
+        device: &dyn crate::OpenDevice,
+        at: At,
+        total: usize,
+        transfer: impl FnOnce(u64) -> Result<usize>,
+    ) -> Result<usize> {
+        match device.seeking() {
+            crate::Seeking::UpTo(_) => {
+                self.positioned(at, total, |offset| transfer(offset).map(|count| (count, offset + count as u64)))
+            }
+            crate::Seeking::Ignored => transfer(0),
+            crate::Seeking::No if at == At::Position => transfer(0),
+            crate::Seeking::No => Err(Errno::ESPIPE.into()),
+        }
+    }
+
+    /// Tells the filesystem that content was read, unless the descriptor or the mount wants the access time left alone.
+    pub(super) fn note_access(&self) {
+        let Some(location) = self.location() else { return };
+        let quiet = if matches!(self.kind, Kind::Dir) {
+            MountFlags::MS_NOATIME | MountFlags::MS_NODIRATIME | MountFlags::MS_RDONLY
+        } else {
+            MountFlags::MS_NOATIME | MountFlags::MS_RDONLY
+        };
+        if self.flags().contains(OpenFlags::O_NOATIME) || location.mount.has(quiet) {
+            return;
+        }
+        if let Ok(node) = location.node() {
+            node.ops().note_access();
+        }
+    }
+
+    /// Takes set-id bits away before content changes, unless the caller may keep them.
+    pub(super) fn drop_set_id(&self, ctx: &Context) -> Result<()> {
+        let Some(inode) = self.inode() else { return Ok(()) };
+        if permission::after_write(&ctx.credentials, &inode.triple()?).is_none() {
+            return Ok(());
+        }
+        let _exclusive = inode.lock.write();
+        let triple = inode.triple_locked()?;
+        match permission::after_write(&ctx.credentials, &triple) {
+            Some(mode) => inode.set_attr_locked(&SetAttr { mode: Some(mode), ..SetAttr::default() }),
+            None => Ok(()),
+        }
+    }
+
+    /// `O_SYNC` and `O_DSYNC`, by the descriptor or the mount.
+    fn sync_written(&self, file: &dyn FileOps, flags: OpenFlags) -> Result<()> {
+        let mount_syncs = self.location().is_some_and(|location| location.mount.has(MountFlags::MS_SYNCHRONOUS));
+        if flags.contains(OpenFlags::O_SYNC) || mount_syncs {
+            file.sync(SyncKind::All)
+        } else if flags.contains(OpenFlags::O_DSYNC) {
+            file.sync(SyncKind::Data)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn advance(offset: i64, by: usize) -> Result<i64> {
+    i64::try_from(by).ok().and_then(|by| offset.checked_add(by)).ok_or_else(|| Errno::EINVAL.into())
+}
+
+/// The length of a vector, cut to what one call moves; `EINVAL` past what a call can return.
+fn total_len(parts: impl Iterator<Item = usize>) -> Result<usize> {
+    let mut total: usize = 0;
+    for part in parts {
+        total = total.checked_add(part).filter(|&total| isize::try_from(total).is_ok()).ok_or(Errno::EINVAL)?;
+    }
+    Ok(total.min(RW_COUNT_MAX))
+}
+
+/// Writes the parts one after the other until `total` bytes are out or a part comes up short; an error counts only at the beginning.
+fn write_each(data: &[&[u8]], total: usize, mut write: impl FnMut(usize, &[u8]) -> Result<usize>) -> Result<usize> {
+    let mut done = 0;
+    for part in data {
+        let part = &part[..part.len().min(total - done)];
+        if part.is_empty() {
+            continue;
+        }
+        match write(done, part) {
+            Ok(count) => {
+                done += count;
+                if count < part.len() {
+                    break;
+                }
+            }
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+fn write_parts(file: &dyn FileOps, offset: u64, data: &[&[u8]], total: usize) -> Result<(usize, u64)> {
+    let done = write_each(data, total, |done, part| file.write_at(offset + done as u64, part))?;
+    Ok((done, offset + done as u64))
+}
+
+/// Appends a vector: in one piece, unless it is huge.
+fn append(file: &dyn FileOps, data: &[&[u8]], total: usize) -> Result<(usize, u64)> {
+    let single = data.iter().find(|part| part.len() >= total);
+    if let Some(part) = single {
+        let (begin, count) = file.append(&part[..total])?;
+        return Ok((count, begin + count as u64));
+    }
+    let mut whole = Vec::new();
+    if total <= GATHER_MAX && whole.try_reserve_exact(total).is_ok() {
+        for part in data {
+            let part = &part[..part.len().min(total - whole.len())];
+            whole.extend_from_slice(part);
+        }
+        let (begin, count) = file.append(&whole)?;
+        return Ok((count, begin + count as u64));
+    }
+    let mut end = 0;
+    let done = write_each(data, total, |_, part| {
+        let (begin, count) = file.append(part)?;
+        end = begin + count as u64;
+        Ok(count)
+    })?;
+    Ok((done, end))
+}

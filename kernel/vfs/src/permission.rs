@@ -1,0 +1,257 @@
+//! Who may do what: every permission check of the namespace (`path_resolution(7)`, `inode(7)`, `capabilities(7)`,
+//! `xattr(7)`). Filesystems check nothing.
+//!
+//! The functions judge a [`Triple`] (type, mode, owner, group) and a [`Credentials`] and change nothing. The caller holds the lock
+//! under which it then acts.
+
+use crate::credentials::{Capabilities, Credentials};
+use crate::inode::Triple;
+use crate::namespace::{Protection, Protections};
+use crate::{Access, Errno, FileType, Result, SetAttr, mode};
+
+/// Group execution: with it, the set-group-id bit means what it says.
+const GROUP_EXECUTE: u16 = 0o010;
+
+/// Whether the caller may do this with the inode (`generic_permission`).
+///
+/// `EACCES` if not. Of several rights, all are needed.
+#[inline]
+pub(crate) fn check(who: &Credentials, inode: &Triple, want: Access) -> Result<()> {
+    if class_bits(who, inode).contains(want) || overrides(who, inode, want) {
+        Ok(())
+    } else {
+        Err(Errno::EACCES.into())
+    }
+}
+
+/// What the permission bits grant to the caller: those of its class, and of no other. A POSIX access list takes
+/// its part here, between the owner and the rest, once the namespace reads them.
+#[inline]
+fn class_bits(who: &Credentials, inode: &Triple) -> Access {
+    let bits = if who.uid().file_system == inode.uid {
+        inode.mode >> 6
+    } else if (inode.mode >> 3 ^ inode.mode) & 7 != 0 && who.in_group(inode.gid) {
+        inode.mode >> 3
+    } else {
+        inode.mode
+    };
+    Access::from_bits_truncate(bits as u8 & 7)
+}
+
+/// Whether capabilities grant what the bits refuse.
+#[cold]
+fn overrides(who: &Credentials, inode: &Triple, want: Access) -> bool {
+    if inode.kind == FileType::Dir {
+        let reads = !want.contains(Access::WRITE);
+        return (reads && who.capable(Capabilities::CAP_DAC_READ_SEARCH))
+            || who.capable(Capabilities::CAP_DAC_OVERRIDE);
+    }
+    if want == Access::READ && who.capable(Capabilities::CAP_DAC_READ_SEARCH) {
+        return true;
+    }
+    let executable = inode.mode & 0o111 != 0;
+    (!want.contains(Access::EXECUTE) || executable) && who.capable(Capabilities::CAP_DAC_OVERRIDE)
+}
+
+/// Whether the caller may do what is the owner's.
+pub(crate) fn owns(who: &Credentials, inode: &Triple) -> bool {
+    who.uid().file_system == inode.uid || who.capable(Capabilities::CAP_FOWNER)
+}
+
+/// Whether the caller may leave the set-group-id bit on an inode of this group.
+fn keeps_set_gid(who: &Credentials, gid: u32) -> bool {
+    who.in_group(gid) || who.capable(Capabilities::CAP_FSETID)
+}
+
+/// Whether an entry may be made in a directory.
+pub(crate) fn may_create(who: &Credentials, dir: &Triple) -> Result<()> {
+    check(who, dir, Access::WRITE | Access::EXECUTE)
+}
+
+/// Whether an entry may be taken out of a directory: `EACCES`; `EPERM` by the sticky bit.
+/// `victim` is asked only where it matters.
+pub(crate) fn may_delete(who: &Credentials, dir: &Triple, victim: impl FnOnce() -> Result<Triple>) -> Result<()> {
+    check(who, dir, Access::WRITE | Access::EXECUTE)?;
+    let fsuid = who.uid().file_system;
+    if dir.mode & mode::STICKY == 0 || dir.uid == fsuid || who.capable(Capabilities::CAP_FOWNER) {
+        return Ok(());
+    }
+    if victim()?.uid == fsuid { Ok(()) } else { Err(Errno::EPERM.into()) }
+}
+
+/// Owner, group and mode of a new inode: the umask has been applied; group and set-group-id bit come from a
+/// set-group-id directory.
+pub(crate) fn of_new(who: &Credentials, dir: &Triple, kind: FileType, mode: u16) -> Triple {
+    let mut new = Triple { kind, mode, uid: who.uid().file_system, gid: who.gid().file_system };
+    if dir.mode & mode::SET_GID != 0 {
+        new.gid = dir.gid;
+        if kind == FileType::Dir {
+            new.mode |= mode::SET_GID;
+        } else if mode & (mode::SET_GID | GROUP_EXECUTE) == mode::SET_GID | GROUP_EXECUTE
+            && !keeps_set_gid(who, dir.gid)
+        {
+            new.mode &= !mode::SET_GID;
+        }
+    }
+    new
+}
+
+/// `chmod(2)`: the mode that the inode gets; `EPERM`, and `EOPNOTSUPP` for a symbolic link.
+pub(crate) fn chmod(who: &Credentials, inode: &Triple, mode: u16) -> Result<u16> {
+    if !owns(who, inode) {
+        return Err(Errno::EPERM.into());
+    }
+    if inode.kind == FileType::Symlink {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    let lost = if keeps_set_gid(who, inode.gid) { 0 } else { mode::SET_GID };
+    Ok(mode & mode::PERMISSIONS & !lost)
+}
+
+/// `chown(2)`: what changes, set-id bits that go included; `EPERM`.
+pub(crate) fn chown(who: &Credentials, inode: &Triple, uid: Option<u32>, gid: Option<u32>) -> Result<SetAttr> {
+    let is_owner = who.uid().file_system == inode.uid;
+    let privileged = who.capable(Capabilities::CAP_CHOWN);
+    if uid.is_some_and(|uid| !privileged && !(is_owner && uid == inode.uid)) {
+        return Err(Errno::EPERM.into());
+    }
+    if gid.is_some_and(|gid| !privileged && !(is_owner && (gid == inode.gid || who.in_group(gid)))) {
+        return Err(Errno::EPERM.into());
+    }
+    let mut change = SetAttr { uid, gid, ..SetAttr::default() };
+    if inode.kind != FileType::Dir {
+        let keeps = inode.mode & GROUP_EXECUTE == 0 && keeps_set_gid(who, inode.gid);
+        let lost = if keeps { mode::SET_UID } else { mode::SET_UID | mode::SET_GID };
+        if inode.mode & lost != 0 {
+            if !owns(who, inode) {
+                return Err(Errno::EPERM.into());
+            }
+            change.mode = Some(inode.mode & !lost);
+        }
+    }
+    Ok(change)
+}
+
+/// The mode that a change of content leaves, if it takes set-id bits away.
+#[inline]
+pub(crate) fn after_write(who: &Credentials, inode: &Triple) -> Option<u16> {
+    if inode.mode & (mode::SET_UID | mode::SET_GID) == 0 || inode.kind != FileType::File {
+        return None;
+    }
+    let mut lost = mode::SET_UID;
+    if inode.mode & mode::SET_GID != 0 && (inode.mode & GROUP_EXECUTE != 0 || !who.in_group(inode.gid)) {
+        lost |= mode::SET_GID;
+    }
+    (inode.mode & lost != 0 && !who.capable(Capabilities::CAP_FSETID)).then_some(inode.mode & !lost)
+}
+
+/// Whether the caller may set times: given ones are the owner's (`EPERM`), now is also a writer's (`EACCES`).
+pub(crate) fn may_set_times(who: &Credentials, inode: &Triple, what: Times) -> Result<()> {
+    match what {
+        _ if owns(who, inode) => Ok(()),
+        Times::Given => Err(Errno::EPERM.into()),
+        Times::Now => check(who, inode, Access::WRITE),
+    }
+}
+
+/// What `utimensat(2)` is to set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Times {
+    /// Both to now.
+    Now,
+    /// Anything else.
+    Given,
+}
+
+/// What is to be done with an extended attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum XattrAccess {
+    Read,
+    Write,
+}
+
+/// Whether the caller may use the extended attribute `name` (`xattr(7)`): `EPERM` or `ENODATA` by its class, `EACCES` by the bits,
+/// `EOPNOTSUPP` for an unknown class.
+pub(crate) fn xattr(who: &Credentials, inode: &Triple, name: &[u8], access: XattrAccess) -> Result<()> {
+    let refused = match access {
+        XattrAccess::Read => Errno::ENODATA,
+        XattrAccess::Write => Errno::EPERM,
+    };
+    if name.starts_with(b"user.") {
+        if !matches!(inode.kind, FileType::File | FileType::Dir) {
+            return Err(refused.into());
+        }
+        let sticky = inode.kind == FileType::Dir && inode.mode & mode::STICKY != 0;
+        if sticky && access == XattrAccess::Write && !owns(who, inode) {
+            return Err(Errno::EPERM.into());
+        }
+        let want = if access == XattrAccess::Read { Access::READ } else { Access::WRITE };
+        return check(who, inode, want);
+    }
+    if name.starts_with(b"trusted.") {
+        return if who.capable(Capabilities::CAP_SYS_ADMIN) { Ok(()) } else { Err(refused.into()) };
+    }
+    if access == XattrAccess::Read && (name.starts_with(b"security.") || name.starts_with(b"system.")) {
+        return Ok(());
+    }
+    if name == b"security.capability" {
+        return if who.capable(Capabilities::CAP_SETFCAP) { Ok(()) } else { Err(Errno::EPERM.into()) };
+    }
+    if name.starts_with(b"security.") {
+        return if who.capable(Capabilities::CAP_SYS_ADMIN) { Ok(()) } else { Err(Errno::EPERM.into()) };
+    }
+    if matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default") {
+        if inode.kind == FileType::Symlink {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        return if owns(who, inode) { Ok(()) } else { Err(Errno::EPERM.into()) };
+    }
+    if name.starts_with(b"system.") {
+        return Ok(());
+    }
+    Err(Errno::EOPNOTSUPP.into())
+}
+
+/// Whether the name of an extended attribute is shown to the caller.
+pub(crate) fn xattr_is_listed(who: &Credentials, name: &[u8]) -> bool {
+    !name.starts_with(b"trusted.") || who.capable(Capabilities::CAP_SYS_ADMIN)
+}
+
+/// `fs.protected_symlinks`: whether a link at the end of a path is followed; `dir` holds it.
+pub(crate) fn may_follow(on: Protections, who: &Credentials, dir: &Triple, link: &Triple) -> Result<()> {
+    if on.symlinks == Protection::Off || who.uid().file_system == link.uid || !is_shared(dir) || dir.uid == link.uid {
+        Ok(())
+    } else {
+        Err(Errno::EACCES.into())
+    }
+}
+
+/// `fs.protected_fifos` and `fs.protected_regular`: whether `O_CREAT` opens what is there already.
+pub(crate) fn may_open_existing(on: Protections, who: &Credentials, dir: &Triple, inode: &Triple) -> Result<()> {
+    let protected = match inode.kind {
+        FileType::Fifo => on.fifos,
+        FileType::File => on.regular,
+        _ => Protection::Off,
+    };
+    let fsuid = who.uid().file_system;
+    if protected == Protection::Off || !is_shared(dir) || inode.uid == dir.uid || inode.uid == fsuid {
+        Ok(())
+    } else {
+        Err(Errno::EACCES.into())
+    }
+}
+
+/// `fs.protected_hardlinks`: whether the caller may give the file one more name; `EPERM`.
+pub(crate) fn may_link(on: Protections, who: &Credentials, inode: &Triple) -> Result<()> {
+    let set_gid = mode::SET_GID | GROUP_EXECUTE;
+    let safe = inode.kind == FileType::File
+        && inode.mode & mode::SET_UID == 0
+        && inode.mode & set_gid != set_gid
+        && check(who, inode, Access::READ | Access::WRITE).is_ok();
+    if on.hardlinks == Protection::Off || safe || owns(who, inode) { Ok(()) } else { Err(Errno::EPERM.into()) }
+}
+
+/// A directory where anyone makes entries that only their owners remove.
+fn is_shared(dir: &Triple) -> bool {
+    dir.mode & (mode::STICKY | 0o002) == mode::STICKY | 0o002
+}
