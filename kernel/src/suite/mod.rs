@@ -10,6 +10,7 @@ mod crash;
 mod drivers;
 mod memory;
 mod pattern;
+mod speed;
 
 use alloc::string::String;
 use core::fmt;
