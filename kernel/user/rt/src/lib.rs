@@ -24,7 +24,6 @@ pub mod errno;
 pub mod file;
 #[cfg(not(test))]
 mod heap;
-#[cfg(not(test))]
 mod memory;
 pub mod output;
 #[cfg(not(test))]
