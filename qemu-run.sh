@@ -192,13 +192,11 @@ workspace() {
   [[ -n $work ]] || work=$(mktemp -d "${TMPDIR:-/tmp}/strata.XXXXXX")
 }
 
-# The demonstration firmware is made when it is missing or older than anything that it is made of.
+# The demonstration firmware is made when it is missing or older than anything that it is made of; its maker knows.
 make_firmware() {
   local maker=$root/kernel/user/mkfirmware.sh tar=$state/firmware.tar
   [[ -x $maker ]] || return 0
-  if [[ ! -f $tar || -n $(find "$root/kernel/user" "$root/Cargo.lock" -newer "$tar" -type f -print -quit) ]]; then
-    "$maker" "$tar" >&2 || die "could not make the demonstration firmware ($maker)"
-  fi
+  CARGO_TARGET_DIR=$state "$maker" "$tar" >&2 || die "could not make the demonstration firmware ($maker)"
   firmware=("$tar")
 }
 # Suites bring what they need.
@@ -233,7 +231,6 @@ parameters="debug-exit=$debug_exit"
 [[ -z $failsafe ]] || parameters+=' failsafe'
 [[ -z $init ]] || parameters+=" init=$(quote "$init")"
 [[ -z $suite ]] || parameters+=" suite=$(quote "$suite")"
-[[ -z $boot_times ]] || parameters+=' boot-times'
 parameters+=$append
 if ((${#init_arguments[@]} > 0)); then
   parameters+=' --'
@@ -312,7 +309,8 @@ need qemu-system-x86_64
 
 # ---- boot times ----------------------------------------------------------------------------------------------------
 
-# time_boot: boots once, and prints the milliseconds from QEMU's start to the shell's prompt, then the kernel's line.
+# time_boot: boots once, and prints the milliseconds from QEMU's start to the shell's prompt, and those that the
+# kernel counted from its first instruction until the root was mounted.
 time_boot() {
   local started shown output='' character
   started=${EPOCHREALTIME/[.,]/}
@@ -330,7 +328,7 @@ time_boot() {
     *'# ' | *'$ ' | *'> ') ;;
     *) die "no prompt appeared; the guest said: $output" ;;
   esac
-  printf '%s %s\n' $(((shown - started) / 1000)) "$(grep -o 'root mounted after [0-9.]* ms' <<<"$output" | grep -o '[0-9.]*' || echo -)"
+  printf '%s %s\n' $(((shown - started) / 1000)) "$(sed -n 's/^\[ *\([0-9.]*\) ms\] root .*/\1/p' <<<"$output" | head -n 1 | grep . || echo '?')"
 }
 
 if [[ -n $boot_times ]]; then

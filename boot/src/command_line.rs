@@ -70,8 +70,6 @@ pub struct Options<'a> {
     pub suite: Option<&'a str>,
     /// `log=off|error|warn|info|debug|trace`.
     pub log: LogLevel,
-    /// `boot-times`: say how long the boot took.
-    pub boot_times: bool,
     /// `debug-exit=PORT`: QEMU's `isa-debug-exit` device is at this port, and takes the outcome.
     pub debug_exit: Option<u16>,
     /// `virtio_mmio.device=SIZE@BASE:IRQ`.
@@ -160,7 +158,6 @@ const PARAMETERS: &[Parameter] = &[
             true
         },
     },
-    Parameter { key: "boot-times", expects: "no value", apply: |options, value| flag(&mut options.boot_times, value) },
     Parameter {
         key: "debug-exit",
         expects: "an I/O port such as 0x501",
@@ -312,13 +309,13 @@ mod tests {
     #[test]
     fn every_key_is_understood() {
         let options = Options::parse(
-            "init=/bin/sh overlay=ram failsafe suite=overlay* log=trace boot-times debug-exit=0x501 \
+            "init=/bin/sh overlay=ram failsafe suite=overlay* log=trace debug-exit=0x501 \
              virtio_mmio.device=512@0xfeb00e00:12 virtio_mmio.device=4K@0xd0000000:5:1",
         );
         assert!(options.warnings.is_empty(), "{:?}", options.warnings);
         assert_eq!(options.init, Some("/bin/sh"));
         assert_eq!(options.overlay, OverlayMode::Ram);
-        assert!(options.failsafe && options.boot_times);
+        assert!(options.failsafe);
         assert_eq!(options.suite, Some("overlay*"));
         assert_eq!(options.log, LogLevel::Trace);
         assert_eq!(options.debug_exit, Some(0x501));
