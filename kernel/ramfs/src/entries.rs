@@ -116,9 +116,8 @@ impl Entries {
     }
 
     fn position(&self, hash: u64, name: &[u8]) -> Option<usize> {
-        let is_it = |&position: &usize| {
-            self.slots[position - self.base].live.as_ref().is_some_and(|live| *live.name == *name)
-        };
+        let is_it =
+            |&position: &usize| self.slots[position - self.base].live.as_ref().is_some_and(|live| *live.name == *name);
         self.index.find(hash, is_it).copied()
     }
 

@@ -24,7 +24,9 @@ impl Quota {
     pub(crate) fn charge(&self, amount: u64) -> Result<Charge<'_>> {
         let limit = self.limit.unwrap_or(u64::MAX);
         self.used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| used.checked_add(amount).filter(|&sum| sum <= limit))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(amount).filter(|&sum| sum <= limit)
+            })
             .map_err(|_| Error::new(Errno::ENOSPC, self.exhausted))?;
         Ok(Charge { quota: self, amount })
     }

@@ -1,8 +1,6 @@
 //! What an overlay needs of its upper layer: each operation under one hold of the locks.
 
-use vfs::{
-    Errno, Error, Name, NewNode, Node, Over, Publish, Result, Subject, UpperDir, UpperRename, Victim,
-};
+use vfs::{Errno, Error, Name, NewNode, Node, Over, Publish, Result, Subject, UpperDir, UpperRename, Victim};
 
 use crate::dir::{Directory, MayHold, bury, entry_changed, place_for};
 use crate::entries::Slots;

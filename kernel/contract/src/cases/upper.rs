@@ -1,0 +1,598 @@
+//! What an overlay's upper layer does in one step: stage and publish, creation and links over whiteouts, whiteouts.
+
+use vfs::{
+    Expect, FileType, Name, NewKind, NewNode, Node, Over, Parent, Publish, Subject, Victim, XattrChange, XattrMode,
+};
+
+use super::group;
+use crate::dsl::{Dir, File, chmod, pattern};
+use crate::tree::{dir, file, symlink};
+use crate::{Env, Features, Outcome, check, check_eq, check_err};
+
+group! {
+    "upper", Features::WRITE.union(Features::UPPER);
+    a_staged_node_is_not_listed,
+    a_staged_node_of_any_kind_is_published,
+    a_staged_file_is_filled_before_it_is_published,
+    a_staged_directory_is_filled_before_it_is_published,
+    a_published_file_has_one_link,
+    a_published_directory_adds_a_link_to_its_parent + DIR_LINKS,
+    a_publish_keeps_the_times_of_the_node,
+    a_publish_untouched_leaves_the_parents_times,
+    a_publish_touched_changes_the_parents_times,
+    a_publish_over_nothing_refuses_what_is_there,
+    a_publish_over_nothing_refuses_a_whiteout,
+    a_publish_over_a_whiteout_replaces_it,
+    a_publish_over_a_whiteout_needs_none,
+    a_publish_over_a_whiteout_refuses_the_rest,
+    a_publish_sets_xattrs_of_node_and_parent + ALL_XATTRS,
+    a_publish_with_an_impossible_xattr_changes_nothing + ALL_XATTRS,
+    a_publish_in_a_removed_directory_is_enoent,
+    a_staged_node_that_is_dropped_leaves_nothing,
+    a_staged_node_gives_its_space_back + LIMITED_SPACE,
+    a_whiteout_is_seen_as_a_device,
+    a_whiteout_at_an_absent_name_is_made,
+    a_whiteout_at_an_absent_name_refuses_what_is_there,
+    a_whiteout_takes_the_place_of_a_file,
+    a_whiteout_of_a_file_refuses_the_rest,
+    a_whiteout_takes_the_place_of_a_directory_of_whiteouts,
+    a_whiteout_of_a_directory_refuses_the_rest,
+    a_whiteout_of_a_directory_takes_a_link_from_its_parent + DIR_LINKS,
+    a_whiteout_changes_the_parents_times,
+    a_whiteout_leaves_the_other_links + HARD_LINKS,
+    a_whiteouted_file_is_read_while_held + OPEN_UNLINKED,
+    many_whiteouts_are_made_and_removed,
+    a_creation_over_a_whiteout_replaces_it,
+    a_creation_over_a_whiteout_needs_none,
+    a_creation_over_a_whiteout_refuses_the_rest,
+    a_directory_over_a_whiteout_is_opaque_from_the_start + ALL_XATTRS,
+    a_plain_creation_refuses_a_whiteout,
+    a_link_over_a_whiteout_replaces_it + HARD_LINKS,
+    a_link_over_a_whiteout_refuses_the_rest + HARD_LINKS,
+    a_directory_of_whiteouts_is_removed_with_them,
+    a_removal_with_whiteouts_refuses_the_rest,
+    a_plain_rmdir_refuses_a_directory_of_whiteouts,
+    a_listing_goes_on_when_an_entry_becomes_a_whiteout,
+}
+
+pub(super) fn name(text: &str) -> vfs::Result<Name<'_>> {
+    Name::new(text.as_bytes())
+}
+
+/// How a copy-up publishes.
+pub(super) const QUIET: Publish<'_> = Publish { over: Over::Nothing, parent: Parent::Untouched, xattrs: &[] };
+
+/// Makes a whiteout at a name that is absent.
+pub(super) fn white(dir: &Dir, at: &str) -> Outcome {
+    Ok(dir.upper()?.whiteout(name(at)?, Victim::Absent)?)
+}
+
+/// Fails unless a whiteout is at the name.
+#[track_caller]
+pub(super) fn is_white(dir: &Dir, at: &str) -> Outcome {
+    let attr = dir.attr_of(at)?;
+    check!(attr.is_whiteout(), "{at} is no whiteout but {attr:?}");
+    Ok(())
+}
+
+fn stage(dir: &Dir, kind: NewKind<'_>) -> Outcome<Node> {
+    Ok(dir.upper()?.stage(&NewNode { uid: 3, gid: 4, ..NewNode::new(kind, 0o640) })?)
+}
+
+fn stage_file(dir: &Dir, content: &str) -> Outcome<(Node, File)> {
+    let node = stage(dir, NewKind::File)?;
+    let file = File(node.as_file()?.clone());
+    file.put(0, content)?;
+    Ok((node, file))
+}
+
+fn publish(dir: &Dir, at: &str, node: &Node, how: &Publish<'_>) -> vfs::Result<()> {
+    let upper = dir.as_upper().ok_or(vfs::Errno::EOPNOTSUPP)?;
+    upper.publish(name(at)?, node, how)
+}
+
+fn over_whiteout() -> Publish<'static> {
+    Publish { over: Over::Whiteout, ..QUIET }
+}
+
+fn a_staged_node_is_not_listed(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[file(b"f", b"")])?;
+    let _file = stage(&base, NewKind::File)?;
+    let _dir = stage(&base, NewKind::Dir)?;
+    base.lists(&["f"])
+}
+
+fn a_staged_node_of_any_kind_is_published(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[dir(b"d")])?;
+    let d = base.dir("d")?;
+    let mut kinds = alloc::vec![("f", NewKind::File), ("s", NewKind::Dir), ("l", NewKind::Symlink(b"target"))];
+    if env.has(Features::DEVICES) {
+        kinds.push(("p", NewKind::Fifo));
+        kinds.push(("c", NewKind::CharDevice(vfs::DeviceNumber::new(1, 3))));
+    }
+    for (at, kind) in &kinds {
+        let node = stage(&base, *kind)?;
+        publish(&d, at, &node, &QUIET)?;
+        let attr = d.attr_of(at)?;
+        check_eq!(attr.kind, kind.file_type(), "type of {at}");
+        check_eq!((attr.uid, attr.gid), (3, 4), "owner of {at}");
+        check_eq!(d.at(at)?.id(), node.id(), "inode of {at}");
+    }
+    check_eq!(d.list()?.len(), kinds.len());
+    check_eq!(d.link_at("l")?.target()?, b"target");
+    Ok(())
+}
+
+fn a_staged_file_is_filled_before_it_is_published(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[])?;
+    let node = stage(&base, NewKind::File)?;
+    let f = File(node.as_file()?.clone());
+    let content = pattern(0, 200_000);
+    for (number, piece) in content.chunks(50_000).enumerate() {
+        f.put(number as u64 * 50_000, piece)?;
+    }
+    node.ops().set_attr(&chmod(0o4755))?;
+    base.lists(&[])?;
+    publish(&base, "f", &node, &QUIET)?;
+    base.holds("f", &content)?;
+    check_eq!(base.attr_of("f")?.mode, 0o4755);
+    Ok(())
+}
+
+fn a_staged_directory_is_filled_before_it_is_published(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[])?;
+    let node = stage(&base, NewKind::Dir)?;
+    let staged = Dir(node.as_dir()?.clone());
+    staged.file("inside", "1")?;
+    staged.mkdir("sub")?.file("deep", "2")?;
+    publish(&base, "d", &node, &QUIET)?;
+    base.holds("d/inside", "1")?;
+    base.holds("d/sub/deep", "2")?;
+    base.dir("d")?.lists(&["inside", "sub"])?;
+    if env.has(Features::DIR_LINKS) {
+        check_eq!(base.attr_of("d")?.nlink, 3);
+    }
+    Ok(())
+}
+
+fn a_published_file_has_one_link(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[])?;
+    let (node, _) = stage_file(&base, "x")?;
+    publish(&base, "f", &node, &QUIET)?;
+    check_eq!(base.attr_of("f")?.nlink, 1);
+    check_eq!(node.attr()?.nlink, 1);
+    base.unlink("f")?;
+    check_eq!(node.attr()?.nlink, 0);
+    Ok(())
+}
+
+fn a_published_directory_adds_a_link_to_its_parent(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[dir(b"d")])?;
+    let d = base.dir("d")?;
+    let node = stage(&d, NewKind::Dir)?;
+    check_eq!(d.attr()?.nlink, 2);
+    publish(&d, "s", &node, &QUIET)?;
+    check_eq!(d.attr()?.nlink, 3);
+    d.rmdir("s")?;
+    check_eq!(d.attr()?.nlink, 2);
+    Ok(())
+}
+
+fn a_publish_keeps_the_times_of_the_node(env: &Env<'_>) -> Outcome {
+    use vfs::{SetAttr, SetTime, Timestamp};
+    let base = env.start(&[])?;
+    let (node, _) = stage_file(&base, "x")?;
+    let at = Timestamp { secs: 1_000, nanos: 5 };
+    let time = Some(SetTime::At(at));
+    node.ops().set_attr(&SetAttr { atime: time, mtime: time, ..SetAttr::default() })?;
+    env.clock.tick();
+    publish(&base, "f", &node, &QUIET)?;
+    let attr = base.attr_of("f")?;
+    check_eq!((attr.atime, attr.mtime), (at, at));
+    Ok(())
+}
+
+fn a_publish_untouched_leaves_the_parents_times(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[dir(b"d")])?;
+    let d = base.dir("d")?;
+    white(&d, "w")?;
+    let before = d.attr()?;
+    env.clock.tick();
+    for (at, kind) in [("f", NewKind::File), ("s", NewKind::Dir), ("w", NewKind::File)] {
+        let node = stage(&d, kind)?;
+        publish(&d, at, &node, &over_whiteout())?;
+        let after = d.attr()?;
+        check_eq!((after.mtime, after.ctime), (before.mtime, before.ctime), "after the publish of {at}");
+    }
+    Ok(())
+}
+
+fn a_publish_touched_changes_the_parents_times(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[dir(b"d")])?;
+    let d = base.dir("d")?;
+    let (node, _) = stage_file(&d, "x")?;
+    let now = env.clock.tick();
+    publish(&d, "f", &node, &Publish { parent: Parent::Touched, ..QUIET })?;
+    check_eq!((d.attr()?.mtime, d.attr()?.ctime), (now, now));
+    Ok(())
+}
+
+fn a_publish_over_nothing_refuses_what_is_there(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[file(b"f", b"1"), dir(b"d"), symlink(b"l", b"t")])?;
+    let (node, _) = stage_file(&base, "x")?;
+    for at in ["f", "d", "l"] {
+        check_err!(publish(&base, at, &node, &QUIET), EEXIST);
+    }
+    base.holds("f", "1")?;
+    publish(&base, "free", &node, &QUIET)?;
+    base.holds("free", "x")
+}
+
+fn a_publish_over_nothing_refuses_a_whiteout(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[])?;
+    white(&base, "w")?;
+    let (node, _) = stage_file(&base, "x")?;
+    check_err!(publish(&base, "w", &node, &QUIET), EEXIST);
+    is_white(&base, "w")
+}
+
+fn a_publish_over_a_whiteout_replaces_it(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[])?;
+    white(&base, "f")?;
+    white(&base, "d")?;
+    let (node, _) = stage_file(&base, "x")?;
+    publish(&base, "f", &node, &over_whiteout())?;
+    base.holds("f", "x")?;
+    let node = stage(&base, NewKind::Dir)?;
+    publish(&base, "d", &node, &over_whiteout())?;
+    base.dir("d")?.lists(&[])?;
+    base.lists(&["d", "f"])
+}
+
+fn a_publish_over_a_whiteout_needs_none(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[])?;
+    let (node, _) = stage_file(&base, "x")?;
+    publish(&base, "f", &node, &over_whiteout())?;
+    base.holds("f", "x")
+}
+
+fn a_publish_over_a_whiteout_refuses_the_rest(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[file(b"f", b"1"), dir(b"d")])?;
+    let (node, _) = stage_file(&base, "x")?;
+    check_err!(publish(&base, "f", &node, &over_whiteout()), EEXIST);
+    check_err!(publish(&base, "d", &node, &over_whiteout()), EEXIST);
+    base.holds("f", "1")
+}
+
+fn change<'a>(subject: Subject, name: &'a [u8], value: Option<&'a [u8]>) -> XattrChange<'a> {
+    XattrChange { subject, name, value }
+}
+
+fn a_publish_sets_xattrs_of_node_and_parent(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[dir(b"d")])?;
+    let d = base.dir("d")?;
+    let (node, _) = stage_file(&d, "x")?;
+    node.ops().set_xattr(b"trusted.old", b"1", XattrMode::Set)?;
+    let before = d.attr()?;
+    env.clock.tick();
+    let xattrs = [
+        change(Subject::Moved, b"trusted.overlay.origin", Some(b"handle")),
+        change(Subject::Moved, b"trusted.old", None),
+        change(Subject::Moved, b"trusted.never", None),
+        change(Subject::NewParent, b"trusted.overlay.impure", Some(b"y")),
+    ];
+    publish(&d, "f", &node, &Publish { xattrs: &xattrs, ..QUIET })?;
+    let f = d.at("f")?;
+    check_eq!(f.ops().xattr(b"trusted.overlay.origin")?.as_deref(), Some(&b"handle"[..]));
+    check_eq!(f.ops().xattr(b"trusted.old")?, None);
+    check_eq!(d.xattr(b"trusted.overlay.impure")?.as_deref(), Some(&b"y"[..]));
+    check_eq!((d.attr()?.mtime, d.attr()?.ctime), (before.mtime, before.ctime));
+    Ok(())
+}
+
+fn a_publish_with_an_impossible_xattr_changes_nothing(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[dir(b"d")])?;
+    let d = base.dir("d")?;
+    white(&d, "w")?;
+    let (node, _) = stage_file(&d, "x")?;
+    let long = [b"trusted.".as_slice(), &[b'n'; 300]].concat();
+    let xattrs = [
+        change(Subject::Moved, b"trusted.a", Some(b"1")),
+        change(Subject::NewParent, b"trusted.overlay.impure", Some(b"y")),
+        change(Subject::Moved, &long, Some(b"2")),
+    ];
+    for at in ["w", "f"] {
+        check_err!(publish(&d, at, &node, &Publish { over: Over::Whiteout, xattrs: &xattrs, ..QUIET }), ERANGE);
+    }
+    check_eq!(node.ops().xattr(b"trusted.a")?, None);
+    check_eq!(d.xattr(b"trusted.overlay.impure")?, None);
+    d.lists(&["w"])?;
+    is_white(&d, "w")?;
+    publish(&d, "f", &node, &QUIET)?;
+    d.holds("f", "x")
+}
+
+fn a_publish_in_a_removed_directory_is_enoent(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[dir(b"d")])?;
+    let d = base.dir("d")?;
+    base.rmdir("d")?;
+    let (node, _) = stage_file(&base, "x")?;
+    check_err!(publish(&d, "f", &node, &QUIET), ENOENT);
+    check_err!(d.upper()?.whiteout(name("w")?, Victim::Absent), ENOENT);
+    check_err!(d.upper()?.create_over(name("c")?, &NewNode::new(NewKind::File, 0)), ENOENT);
+    publish(&base, "f", &node, &QUIET)?;
+    base.holds("f", "x")
+}
+
+fn a_staged_node_that_is_dropped_leaves_nothing(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[dir(b"d")])?;
+    for kind in [NewKind::File, NewKind::Dir, NewKind::Symlink(b"t")] {
+        drop(stage(&base, kind)?);
+    }
+    let filled = stage(&base, NewKind::Dir)?;
+    Dir(filled.as_dir()?.clone()).file("inside", "1")?;
+    drop(filled);
+    base.lists(&["d"])?;
+    base.rmdir("d")?;
+    base.lists(&[])
+}
+
+fn a_staged_node_gives_its_space_back(env: &Env<'_>) -> Outcome {
+    let base = env.start_small(&[], 8 << 20)?;
+    for _ in 0..16 {
+        let node = stage(&base, NewKind::File)?;
+        File(node.as_file()?.clone()).put(0, pattern(0, 2 << 20))?;
+    }
+    base.lists(&[])
+}
+
+fn a_whiteout_is_seen_as_a_device(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[])?;
+    white(&base, "w")?;
+    let attr = base.attr_of("w")?;
+    check!(attr.is_whiteout(), "{attr:?}");
+    check_eq!((attr.kind, attr.mode, attr.size), (FileType::CharDevice, 0, 0));
+    let listed = base.list()?;
+    check_eq!((listed[0].kind, listed[0].ino), (FileType::CharDevice.d_type(), attr.ino));
+    Ok(())
+}
+
+fn a_whiteout_at_an_absent_name_is_made(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[file(b"f", b"1")])?;
+    white(&base, "w")?;
+    is_white(&base, "w")?;
+    base.lists(&["f", "w"])?;
+    base.unlink("w")?;
+    base.absent("w")
+}
+
+fn a_whiteout_at_an_absent_name_refuses_what_is_there(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[file(b"f", b"1"), dir(b"d")])?;
+    for at in ["f", "d"] {
+        check_err!(base.upper()?.whiteout(name(at)?, Victim::Absent), EEXIST);
+    }
+    base.holds("f", "1")?;
+    base.lists(&["d", "f"])
+}
+
+fn a_whiteout_takes_the_place_of_a_file(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[file(b"f", b"1"), symlink(b"l", b"f"), file(b"g", b"2")])?;
+    for at in ["f", "l"] {
+        base.upper()?.whiteout(name(at)?, Victim::NonDir)?;
+        is_white(&base, at)?;
+    }
+    base.holds("g", "2")?;
+    base.lists(&["f", "g", "l"])
+}
+
+fn a_whiteout_of_a_file_refuses_the_rest(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[dir(b"d")])?;
+    check_err!(base.upper()?.whiteout(name("nothing")?, Victim::NonDir), ENOENT);
+    check_err!(base.upper()?.whiteout(name("d")?, Victim::NonDir), EISDIR);
+    base.lists(&["d"])
+}
+
+/// A directory `d` that holds whiteouts only.
+fn with_whiteouts(env: &Env<'_>) -> Outcome<Dir> {
+    let base = env.start(&[dir(b"d"), dir(b"full"), file(b"full/f", b"1"), dir(b"mixed"), file(b"f", b"2")])?;
+    let d = base.dir("d")?;
+    for at in ["a", "b", "c"] {
+        white(&d, at)?;
+    }
+    white(&base.dir("mixed")?, "w")?;
+    base.dir("mixed")?.file("f", "3")?;
+    Ok(base)
+}
+
+fn a_whiteout_takes_the_place_of_a_directory_of_whiteouts(env: &Env<'_>) -> Outcome {
+    let base = with_whiteouts(env)?;
+    let held = base.dir("d")?;
+    base.upper()?.whiteout(name("d")?, Victim::Dir)?;
+    is_white(&base, "d")?;
+    check_err!(held.make("x", NewKind::File), ENOENT);
+    base.mkdir("empty")?;
+    base.upper()?.whiteout(name("empty")?, Victim::Dir)?;
+    is_white(&base, "empty")
+}
+
+fn a_whiteout_of_a_directory_refuses_the_rest(env: &Env<'_>) -> Outcome {
+    let base = with_whiteouts(env)?;
+    check_err!(base.upper()?.whiteout(name("nothing")?, Victim::Dir), ENOENT);
+    check_err!(base.upper()?.whiteout(name("f")?, Victim::Dir), ENOTDIR);
+    check_err!(base.upper()?.whiteout(name("full")?, Victim::Dir), ENOTEMPTY);
+    check_err!(base.upper()?.whiteout(name("mixed")?, Victim::Dir), ENOTEMPTY);
+    base.dir("mixed")?.lists(&["f", "w"])?;
+    is_white(&base.dir("mixed")?, "w")?;
+    base.holds("full/f", "1")?;
+    base.lists(&["d", "f", "full", "mixed"])
+}
+
+fn a_whiteout_of_a_directory_takes_a_link_from_its_parent(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[dir(b"p"), dir(b"p/d"), dir(b"p/e")])?;
+    let p = base.dir("p")?;
+    p.upper()?.whiteout(name("d")?, Victim::Dir)?;
+    check_eq!(p.attr()?.nlink, 3);
+    p.upper()?.remove_with_whiteouts(name("e")?)?;
+    check_eq!(p.attr()?.nlink, 2);
+    Ok(())
+}
+
+fn a_whiteout_changes_the_parents_times(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[dir(b"d"), file(b"d/f", b"1"), dir(b"d/s")])?;
+    let d = base.dir("d")?;
+    for (at, victim) in [("f", Victim::NonDir), ("s", Victim::Dir), ("n", Victim::Absent)] {
+        let now = env.clock.tick();
+        d.upper()?.whiteout(name(at)?, victim)?;
+        check_eq!((d.attr()?.mtime, d.attr()?.ctime), (now, now), "after the whiteout at {at}");
+    }
+    Ok(())
+}
+
+fn a_whiteout_leaves_the_other_links(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[file(b"a", b"1")])?;
+    base.link("b", &base.at("a")?)?;
+    base.upper()?.whiteout(name("a")?, Victim::NonDir)?;
+    base.holds("b", "1")?;
+    check_eq!(base.attr_of("b")?.nlink, 1);
+    Ok(())
+}
+
+fn a_whiteouted_file_is_read_while_held(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[file(b"f", &pattern(0, 10_000))])?;
+    let held = base.open("f")?;
+    base.upper()?.whiteout(name("f")?, Victim::NonDir)?;
+    held.holds(pattern(0, 10_000))?;
+    held.put(0, "still mine")?;
+    check_eq!(held.attr()?.nlink, 0);
+    is_white(&base, "f")
+}
+
+fn many_whiteouts_are_made_and_removed(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[dir(b"d")])?;
+    let d = base.dir("d")?;
+    for number in 0..300 {
+        white(&d, &alloc::format!("{number}"))?;
+    }
+    for number in (0..300).step_by(2) {
+        d.unlink(alloc::format!("{number}"))?;
+    }
+    for number in (1..300).step_by(2) {
+        is_white(&d, &alloc::format!("{number}"))?;
+    }
+    check_eq!(d.list()?.len(), 150);
+    base.upper()?.remove_with_whiteouts(name("d")?)?;
+    white(&base, "after all")?;
+    is_white(&base, "after all")
+}
+
+fn create_over(dir: &Dir, at: &str, kind: NewKind<'_>) -> vfs::Result<Node> {
+    let upper = dir.as_upper().ok_or(vfs::Errno::EOPNOTSUPP)?;
+    upper.create_over(name(at)?, &NewNode::new(kind, 0o600))
+}
+
+fn a_creation_over_a_whiteout_replaces_it(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[])?;
+    for (at, kind) in [("f", NewKind::File), ("d", NewKind::Dir), ("l", NewKind::Symlink(b"t"))] {
+        white(&base, at)?;
+        let made = create_over(&base, at, kind)?;
+        check_eq!(base.at(at)?.id(), made.id());
+        check_eq!(base.attr_of(at)?.kind, kind.file_type());
+    }
+    base.lists(&["d", "f", "l"])
+}
+
+fn a_creation_over_a_whiteout_needs_none(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[])?;
+    create_over(&base, "f", NewKind::File)?;
+    create_over(&base, "d", NewKind::Dir)?;
+    base.lists(&["d", "f"])
+}
+
+fn a_creation_over_a_whiteout_refuses_the_rest(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[file(b"f", b"1"), dir(b"d"), symlink(b"l", b"t")])?;
+    for at in ["f", "d", "l"] {
+        check_err!(create_over(&base, at, NewKind::File), EEXIST);
+        check_err!(create_over(&base, at, NewKind::Dir), EEXIST);
+    }
+    base.holds("f", "1")
+}
+
+fn a_directory_over_a_whiteout_is_opaque_from_the_start(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[])?;
+    white(&base, "d")?;
+    let new = NewNode { xattrs: &[(b"trusted.overlay.opaque", b"y")], ..NewNode::new(NewKind::Dir, 0o755) };
+    base.upper()?.create_over(name("d")?, &new)?;
+    check_eq!(base.at("d")?.ops().xattr(b"trusted.overlay.opaque")?.as_deref(), Some(&b"y"[..]));
+    Ok(())
+}
+
+fn a_plain_creation_refuses_a_whiteout(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[])?;
+    white(&base, "w")?;
+    check_err!(base.make("w", NewKind::File), EEXIST);
+    is_white(&base, "w")
+}
+
+fn a_link_over_a_whiteout_replaces_it(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[file(b"f", b"1")])?;
+    white(&base, "w")?;
+    base.upper()?.link_over(name("w")?, &base.at("f")?)?;
+    base.holds("w", "1")?;
+    check_eq!(base.attr_of("f")?.nlink, 2);
+    base.upper()?.link_over(name("free")?, &base.at("f")?)?;
+    check_eq!(base.attr_of("w")?.nlink, 3);
+    base.lists(&["f", "free", "w"])
+}
+
+fn a_link_over_a_whiteout_refuses_the_rest(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[file(b"f", b"1"), file(b"g", b"2"), dir(b"d")])?;
+    check_err!(base.upper()?.link_over(name("g")?, &base.at("f")?), EEXIST);
+    check_err!(base.upper()?.link_over(name("d")?, &base.at("f")?), EEXIST);
+    white(&base, "w")?;
+    check_err!(base.upper()?.link_over(name("w")?, &base.at("d")?), EPERM);
+    is_white(&base, "w")?;
+    check_eq!(base.attr_of("f")?.nlink, 1);
+    Ok(())
+}
+
+fn a_directory_of_whiteouts_is_removed_with_them(env: &Env<'_>) -> Outcome {
+    let base = with_whiteouts(env)?;
+    base.upper()?.remove_with_whiteouts(name("d")?)?;
+    base.absent("d")?;
+    base.mkdir("empty")?;
+    base.upper()?.remove_with_whiteouts(name("empty")?)?;
+    base.lists(&["f", "full", "mixed"])
+}
+
+fn a_removal_with_whiteouts_refuses_the_rest(env: &Env<'_>) -> Outcome {
+    let base = with_whiteouts(env)?;
+    check_err!(base.upper()?.remove_with_whiteouts(name("nothing")?), ENOENT);
+    check_err!(base.upper()?.remove_with_whiteouts(name("f")?), ENOTDIR);
+    check_err!(base.upper()?.remove_with_whiteouts(name("full")?), ENOTEMPTY);
+    check_err!(base.upper()?.remove_with_whiteouts(name("mixed")?), ENOTEMPTY);
+    base.dir("mixed")?.lists(&["f", "w"])?;
+    base.dir("d")?.lists(&["a", "b", "c"])
+}
+
+fn a_plain_rmdir_refuses_a_directory_of_whiteouts(env: &Env<'_>) -> Outcome {
+    let base = with_whiteouts(env)?;
+    check_err!(base.remove(name("d")?, Expect::EmptyDir), ENOTEMPTY);
+    base.dir("d")?.lists(&["a", "b", "c"])
+}
+
+fn a_listing_goes_on_when_an_entry_becomes_a_whiteout(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[dir(b"d")])?;
+    let d = base.dir("d")?;
+    for number in 0..30 {
+        d.file(alloc::format!("{number:02}"), "")?;
+    }
+    let whole = d.list_from(0, usize::MAX)?;
+    for (position, entry) in whole.iter().enumerate() {
+        d.upper()?.whiteout(Name::new(&entry.name)?, Victim::NonDir)?;
+        let rest: alloc::vec::Vec<_> = d.list_from(entry.next, usize::MAX)?.into_iter().map(|e| e.name).collect();
+        let expected: alloc::vec::Vec<_> = whole[position + 1..].iter().map(|e| e.name.clone()).collect();
+        check_eq!(rest, expected);
+    }
+    check_eq!(d.list()?.len(), 30);
+    Ok(())
+}
