@@ -5,7 +5,7 @@
 //! off at the end of its input.
 //!
 //! Layers, from the top: [`shell`] (the loop and its state) over [`syntax`] and [`expand`] (a line becomes words) and
-//! [`commands`] (the table and every built-in); [`editor`], [`complete`] and [`console`] (the terminal); `strata-rt` below.
+//! [`commands`] (the table and every built-in); [`editor`], [`keys`], [`complete`] and [`console`] (the terminal); `strata-rt` below.
 
 #![no_std]
 #![no_main]
@@ -19,6 +19,8 @@ mod console;
 mod editor;
 mod expand;
 mod glob;
+mod keys;
+mod programs;
 mod redirect;
 mod shell;
 mod syntax;

@@ -5,15 +5,14 @@
 
 use alloc::vec::Vec;
 
+use rustix::fs::Access;
 use rustix::fs::Timespec;
-use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 use rustix::process::{getcwd, geteuid, getpid};
 use rustix::system::RebootCommand;
 use rustix::thread::{NanosleepRelativeResult, nanosleep};
 use strata_rt::errno::Shown as ShownErrno;
-use strata_rt::process::{self, Ended};
-use strata_rt::text::{self, Shown};
+use strata_rt::text::Shown;
 use strata_rt::{Arguments, eprintln, file, output};
 
 use crate::console::{Console, Input};
@@ -23,19 +22,18 @@ use crate::syntax::{self, Refusal, Step, When};
 use crate::{commands, complete, expand};
 
 /// The longest script or line that is taken, in bytes.
-const SCRIPT_LIMIT: usize = 1 << 20;
+pub(crate) const SCRIPT_LIMIT: usize = 1 << 20;
 /// How many lines the history keeps.
 const HISTORY: usize = 500;
 /// How deep scripts may call scripts.
 const DEPTH: u8 = 16;
 /// Where programs are looked for when `PATH` is not set.
-const SEARCH: &[u8] = b"/bin:/sbin:/usr/bin:/usr/sbin";
+pub(crate) const SEARCH: &[u8] = b"/bin:/sbin:/usr/bin:/usr/sbin";
 /// What the first process runs at its start.
 const PROFILE: &core::ffi::CStr = c"/etc/profile";
 
-/// Status of a command that was not found, and of one that could not be started.
-const NOT_FOUND: u8 = 127;
-const NOT_STARTED: u8 = 126;
+/// Status of a command that was not found.
+pub(crate) const NOT_FOUND: u8 = 127;
 /// Status of a line that was refused.
 const REFUSED: u8 = 2;
 
@@ -360,49 +358,6 @@ impl Shell {
         };
         self.run_program(&path, &arguments)
     }
-
-    /// The path of the program called `name`: itself when it has a slash, else the first in `PATH` that may be executed.
-    pub(crate) fn find_program(&self, name: &[u8]) -> Option<Vec<u8>> {
-        if name.contains(&b'/') {
-            return Some(name.into());
-        }
-        let search = self.variable(b"PATH").unwrap_or_else(|| SEARCH.into());
-        let mut paths = search.split(|&byte| byte == b':').map(|directory| text::join(directory, name));
-        paths.find(|path| accessat(CWD, &path[..], Access::EXEC_OK, AtFlags::empty()).is_ok())
-    }
-
-    /// Runs the program at `path` to its end and gives its status: its own, or 128 and the signal that killed it.
-    pub(crate) fn run_program(&mut self, path: &[u8], arguments: &[Vec<u8>]) -> u8 {
-        let ended = match self.program(path, arguments) {
-            Ok(program) => {
-                let _ = output::flush();
-                self.console.restore();
-                program.run()
-            }
-            Err(errno) => Err(errno),
-        };
-        match ended {
-            Ok(Ended::Exited(status)) => status,
-            Ok(Ended::Killed(signal)) => {
-                eprintln!("strata: {}: killed by signal {signal}", Shown(path));
-                u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128))
-            }
-            Err(Errno::NOEXEC) if is_script(path) => self.run_file(path),
-            Err(errno) => {
-                eprintln!("strata: {}: {}", Shown(path), ShownErrno(errno));
-                if errno == Errno::NOENT { NOT_FOUND } else { NOT_STARTED }
-            }
-        }
-    }
-
-    /// The program at `path` with the shell's variables as its environment.
-    ///
-    /// # Errors
-    /// EINVAL when an argument holds a NUL.
-    pub(crate) fn program(&self, path: &[u8], arguments: &[Vec<u8>]) -> Result<process::Command, Errno> {
-        let environment = self.environment();
-        process::Command::new(path, arguments.iter().map(|word| &word[..]), environment.iter().map(|line| &line[..]))
-    }
 }
 
 /// `strata:/where/we/are# `
@@ -436,11 +391,4 @@ pub(crate) fn assignment(word: &[u8]) -> Option<(&[u8], &[u8])> {
     let equals = word.iter().position(|&byte| byte == b'=')?;
     let name = &word[..equals];
     syntax::is_name(name).then_some((name, &word[equals + 1..]))
-}
-
-/// Whether the file at `path` says that this shell shall read it. A kernel that knows `#!` never asks.
-fn is_script(path: &[u8]) -> bool {
-    let first = file::read_whole(path, SCRIPT_LIMIT).unwrap_or_default();
-    let line = first.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    line.starts_with(b"#!") && text::base_name(line.trim_ascii_end()) == b"strata"
 }

@@ -12,10 +12,10 @@ use rustix::io::Errno;
 use strata_rt::text::{base_name, join};
 
 use super::Call;
-use super::attributes::copy_xattrs;
 use super::contents::{Failure, Side, copy, from_source, to_target};
 use super::remove::remove_tree;
 use super::tree::{Place, Walk, kind};
+use super::xattrs::copy_xattrs;
 use crate::shell::Shell;
 
 /// What a copy keeps of its source, beside the contents.

@@ -9,8 +9,9 @@ use strata_rt::println;
 use strata_rt::text::{Shown, base_name, parse_number};
 
 use super::Call;
-use super::attributes::{kind_letter, layer_of, permissions};
+use super::attributes::{kind_letter, permissions};
 use super::tree::{Place, Walk, kind};
+use super::xattrs::layer_of;
 use crate::glob::Pattern;
 use crate::shell::Shell;
 

@@ -15,8 +15,9 @@ use strata_rt::println;
 use strata_rt::text::{Shown, join};
 
 use super::Call;
-use super::attributes::{layer_of, permissions};
+use super::attributes::permissions;
 use super::tree::{Place, Walk, kind};
+use super::xattrs::layer_of;
 use crate::complete::columns;
 use crate::console::Input;
 use crate::shell::Shell;

@@ -19,6 +19,7 @@ mod remove;
 mod session;
 mod system;
 mod tree;
+mod xattrs;
 
 use alloc::vec::Vec;
 use core::cell::Cell;
@@ -95,7 +96,7 @@ table! {
     "help" "[COMMAND...]" Options(""), session::help, "lists the commands, or explains some";
     "hexdump" "[-n COUNT] [-s SKIP] [FILE]" Options("n:s:C"), inspect::hexdump, "prints bytes in hexadecimal";
     "history" "" Options(""), session::history, "lists what was typed";
-    "layer" "PATH..." Options(""), attributes::layer, "tells which layer of the overlay holds each path";
+    "layer" "PATH..." Options(""), xattrs::layer, "tells which layer of the overlay holds each path";
     "ln" "[-sf] TARGET NAME" Options("sf"), links::ln, "makes a hard link, or with -s a symbolic one";
     "ls" "[-1adilR] [PATH...]" Options("1adliR"), list::ls, "lists names; -l with inode, mode, owner, size, time and layer, -a hidden ones, -R the tree";
     "mkdir" "[-p] [-m MODE] DIR..." Options("pm:"), directories::mkdir, "makes directories; -p with those above";
@@ -128,7 +129,7 @@ table! {
     "uptime" "" Options(""), system::uptime, "tells how long the system has run";
     "wc" "[-lwc] [FILE...]" Options("lwc"), inspect::wc, "counts lines, words and bytes";
     "write" "[-n] PATH TEXT..." Options("n"), files::write, "makes TEXT the whole content of the file; -n without the newline";
-    "xattr" "list PATH... | get NAME PATH... | set NAME VALUE PATH... | rm NAME PATH..." Everything, attributes::xattr, "shows and changes extended attributes";
+    "xattr" "list PATH... | get NAME PATH... | set NAME VALUE PATH... | rm NAME PATH..." Everything, xattrs::xattr, "shows and changes extended attributes";
 }
 
 /// The built-in called `name`.
