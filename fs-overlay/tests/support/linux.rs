@@ -1,0 +1,297 @@
+//! The same on Linux: layers in a tmpfs, Linux's own overlayfs over them, in a mount namespace of this thread's.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Error, Result, Write as _};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, RenameFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::thread::UnshareFlags;
+use vfs::RenameMode;
+
+use super::ops::{Item, ItemKind, Op};
+use super::{Description, Detail, OLD};
+
+/// A place of this test's own, and the right to mount there; `None` says why not.
+pub(crate) struct Linux {
+    root: PathBuf,
+    lowers: Vec<PathBuf>,
+    options: String,
+}
+
+impl Linux {
+    /// Takes a mount namespace for this thread, with `lowers` empty layers in a tmpfs.
+    pub(crate) fn new(lowers: usize, options: &str) -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        if !rustix::process::geteuid().is_root() {
+            println!("SKIPPED: not root, so Linux's overlayfs cannot be mounted to compare with");
+            return None;
+        }
+        #[expect(deprecated, reason = "only the mount namespace is unshared, which no other thread relies on")]
+        if let Err(error) = rustix::thread::unshare(UnshareFlags::NEWNS) {
+            println!("SKIPPED: no mount namespace to compare with Linux's overlayfs in: {error}");
+            return None;
+        }
+        rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let root = std::env::temp_dir().join(format!("strata-overlay-{}-{count}", std::process::id()));
+        fs::create_dir_all(&root).unwrap();
+        rustix::mount::mount("tmpfs", &root, "tmpfs", MountFlags::empty(), None).unwrap();
+        let lowers = (0..lowers).map(|index| root.join(format!("l{index}"))).collect();
+        let linux = Self { root, lowers, options: options.into() };
+        for dir in linux.lowers.iter().chain(&[linux.upper(), linux.merged(), linux.root.join("w")]) {
+            fs::create_dir(dir).unwrap();
+            rustix::fs::chmod(dir, Mode::from_raw_mode(0o755)).unwrap();
+        }
+        if let Err(error) = linux.mount() {
+            println!("SKIPPED: Linux's overlayfs cannot be mounted to compare with: {error}");
+            return None;
+        }
+        linux.unmount();
+        Some(linux)
+    }
+
+    pub(crate) fn lower(&self, index: usize) -> &Path {
+        &self.lowers[index]
+    }
+
+    pub(crate) fn upper(&self) -> PathBuf {
+        self.root.join("u")
+    }
+
+    pub(crate) fn merged(&self) -> PathBuf {
+        self.root.join("m")
+    }
+
+    pub(crate) fn mount(&self) -> Result<()> {
+        let lowers: Vec<_> = self.lowers.iter().map(|lower| lower.to_str().unwrap()).collect();
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}/w,{}",
+            lowers.join(":"),
+            self.upper().display(),
+            self.root.display(),
+            self.options
+        );
+        let options = std::ffi::CString::new(options).unwrap();
+        rustix::mount::mount("overlay", self.merged(), "overlay", MountFlags::empty(), Some(&*options))?;
+        Ok(())
+    }
+
+    pub(crate) fn unmount(&self) {
+        rustix::mount::unmount(self.merged(), UnmountFlags::empty()).unwrap();
+    }
+
+    pub(crate) fn apply(&self, op: &Op) -> Result<()> {
+        if let Op::Remount = op {
+            self.unmount();
+            return self.mount();
+        }
+        apply(&self.merged(), op)
+    }
+}
+
+impl Drop for Linux {
+    fn drop(&mut self) {
+        // What is mounted there goes with the thread's namespace.
+        let _ = rustix::mount::unmount(self.merged(), UnmountFlags::DETACH);
+        let _ = rustix::mount::unmount(&self.root, UnmountFlags::DETACH);
+        let _ = fs::remove_dir(&self.root);
+    }
+}
+
+/// Builds a layer.
+pub(crate) fn build(root: &Path, items: &[Item]) {
+    for item in items {
+        let path = root.join(&item.path);
+        let mode = Mode::from_raw_mode(u32::from(item.mode));
+        match &item.kind {
+            ItemKind::Dir => fs::create_dir(&path).unwrap(),
+            ItemKind::File(data) => fs::write(&path, data).unwrap(),
+            ItemKind::Sparse(offset, data) => File::create(&path).unwrap().write_all_at(data, *offset).unwrap(),
+            ItemKind::Symlink(target) => std::os::unix::fs::symlink(target, &path).unwrap(),
+            ItemKind::Fifo => rustix::fs::mknodat(CWD, &path, FileType::Fifo, mode, 0).unwrap(),
+            ItemKind::Device(major, minor) => {
+                let dev = rustix::fs::makedev(*major, *minor);
+                rustix::fs::mknodat(CWD, &path, FileType::CharacterDevice, mode, dev).unwrap();
+            }
+            ItemKind::Whiteout => {
+                rustix::fs::mknodat(CWD, &path, FileType::CharacterDevice, Mode::empty(), 0).unwrap();
+            }
+            ItemKind::HardLink(to) => {
+                fs::hard_link(root.join(to), &path).unwrap();
+                continue;
+            }
+        }
+        let (uid, gid) = item.owner;
+        std::os::unix::fs::lchown(&path, Some(uid), Some(gid)).unwrap();
+        if !matches!(item.kind, ItemKind::Symlink(_)) {
+            rustix::fs::chmod(&path, mode).unwrap();
+        }
+        for (name, value) in &item.xattrs {
+            rustix::fs::lsetxattr(&path, &**name, value, XattrFlags::empty()).unwrap();
+        }
+    }
+    for item in items.iter().rev() {
+        set_mtime(&root.join(&item.path), OLD.secs, OLD.nanos).unwrap();
+    }
+    set_mtime(root, OLD.secs, OLD.nanos).unwrap();
+}
+
+fn set_mtime(path: &Path, secs: i64, nanos: u32) -> Result<()> {
+    let time = Timespec { tv_sec: secs, tv_nsec: nanos.into() };
+    let times = Timestamps { last_access: time, last_modification: time };
+    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(())
+}
+
+/// `O_NOFOLLOW | O_NONBLOCK`, so that neither symbolic links nor FIFOs lead elsewhere.
+const FLAGS: i32 = 0o400_000 | 0o4_000;
+const EINVAL: i32 = 22;
+const ENOENT: i32 = 2;
+
+fn open(path: &Path, options: &mut OpenOptions) -> Result<File> {
+    // Devices and FIFOs are looked at first: what opening them does is not the overlay's business.
+    if let Ok(meta) = fs::symlink_metadata(path)
+        && (meta.file_type().is_fifo() || meta.file_type().is_char_device())
+    {
+        return Err(Error::from_raw_os_error(EINVAL));
+    }
+    options.custom_flags(FLAGS).open(path)
+}
+
+fn refuse_symlink(path: &Path) -> Result<()> {
+    if fs::symlink_metadata(path)?.is_symlink() { Err(Error::from_raw_os_error(ENOENT)) } else { Ok(()) }
+}
+
+/// Does an operation below `root`.
+pub(crate) fn apply(root: &Path, op: &Op) -> Result<()> {
+    let at = |path: &str| root.join(path);
+    match op {
+        Op::Mkdir(path) => {
+            fs::create_dir(at(path))?;
+            rustix::fs::chmod(at(path), Mode::from_raw_mode(0o755))?;
+        }
+        Op::Create(path, data) => {
+            let mut file = OpenOptions::new().write(true).create_new(true).custom_flags(FLAGS).open(at(path))?;
+            file.write_all(data)?;
+        }
+        Op::Write(path, offset, data) => open(&at(path), OpenOptions::new().write(true))?.write_all_at(data, *offset)?,
+        Op::OpenTruncate(path, data) => {
+            open(&at(path), OpenOptions::new().write(true).truncate(true))?.write_all(data)?;
+        }
+        Op::Append(path, data) => open(&at(path), OpenOptions::new().append(true))?.write_all(data)?,
+        Op::Truncate(path, len) => {
+            refuse_symlink(&at(path))?;
+            truncate(&at(path), *len)?;
+        }
+        Op::Unlink(path) => rustix::fs::unlinkat(CWD, at(path), AtFlags::empty())?,
+        Op::Rmdir(path) => rustix::fs::unlinkat(CWD, at(path), AtFlags::REMOVEDIR)?,
+        Op::Rename(from, to, mode) => {
+            let flags = match mode {
+                RenameMode::Replace => RenameFlags::empty(),
+                RenameMode::NoReplace => RenameFlags::NOREPLACE,
+                RenameMode::Exchange => RenameFlags::EXCHANGE,
+            };
+            rustix::fs::renameat_with(CWD, at(from), CWD, at(to), flags)?;
+        }
+        Op::Link(from, to) => rustix::fs::linkat(CWD, at(from), CWD, at(to), AtFlags::empty())?,
+        Op::Symlink(path, target) => std::os::unix::fs::symlink(target, at(path))?,
+        Op::Fifo(path) => {
+            rustix::fs::mknodat(CWD, at(path), FileType::Fifo, Mode::from_raw_mode(0o644), 0)?;
+        }
+        Op::Device(path, major, minor) => {
+            let dev = rustix::fs::makedev(*major, *minor);
+            rustix::fs::mknodat(CWD, at(path), FileType::CharacterDevice, Mode::from_raw_mode(0o600), dev)?;
+        }
+        Op::Chmod(path, mode) => {
+            refuse_symlink(&at(path))?;
+            rustix::fs::chmodat(CWD, at(path), Mode::from_raw_mode((*mode).into()), AtFlags::empty())?;
+        }
+        Op::Chown(path, uid, gid) => {
+            let (uid, gid) = (Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)));
+            rustix::fs::chownat(CWD, at(path), uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        Op::SetXattr(path, name, value) => {
+            rustix::fs::lsetxattr(at(path), &**name, value, XattrFlags::empty())?;
+        }
+        Op::RemoveXattr(path, name) => rustix::fs::lremovexattr(at(path), &**name)?,
+        Op::SetMtime(path, secs) => set_mtime(&at(path), *secs, 0)?,
+        Op::Remount => {}
+    }
+    Ok(())
+}
+
+/// `truncate(2)`, which rustix does not have: of what is opened for writing, or the errno for what is not a file.
+fn truncate(path: &Path, len: u64) -> Result<()> {
+    let meta = fs::symlink_metadata(path)?;
+    if !meta.is_file() && !meta.is_dir() {
+        return Err(Error::from_raw_os_error(EINVAL));
+    }
+    open(path, OpenOptions::new().write(true))?.set_len(len)
+}
+
+/// Everything below `root`, as [`super::Tree::dump`].
+pub(crate) fn dump(root: &Path, detail: Detail) -> BTreeMap<String, String> {
+    let mut lines = BTreeMap::new();
+    lines.insert("/".into(), describe(root, detail));
+    dump_dir(root, "", detail, &mut lines);
+    lines
+}
+
+fn dump_dir(dir: &Path, prefix: &str, detail: Detail, lines: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        if fs::symlink_metadata(entry.path()).is_err() {
+            // Linux lists the whiteouts of a lower directory that does not merge, and then does not find them.
+            continue;
+        }
+        let path = format!("{prefix}/{}", entry.file_name().to_str().unwrap());
+        lines.insert(path.clone(), describe(&entry.path(), detail));
+        if entry.file_type().unwrap().is_dir() {
+            dump_dir(&entry.path(), &path, detail, lines);
+        }
+    }
+}
+
+fn describe(path: &Path, detail: Detail) -> String {
+    let meta = fs::symlink_metadata(path).unwrap();
+    let kind = meta.file_type();
+    let content = if kind.is_file() {
+        fs::read(path).unwrap()
+    } else if kind.is_symlink() {
+        fs::read_link(path).unwrap().into_os_string().into_encoded_bytes()
+    } else {
+        Vec::new()
+    };
+    let rdev = match kind.is_char_device() {
+        true => (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev())),
+        false => (0, 0),
+    };
+    Description {
+        mode: meta.mode(),
+        owner: (meta.uid(), meta.gid()),
+        nlink: u32::try_from(meta.nlink()).unwrap(),
+        rdev,
+        mtime: (meta.mtime(), u32::try_from(meta.mtime_nsec()).unwrap()),
+        content,
+        xattrs: xattrs(path),
+    }
+    .line(detail)
+}
+
+fn xattrs(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut list = vec![0; 65536];
+    let len = rustix::fs::llistxattr(path, &mut list[..]).unwrap();
+    list.truncate(len);
+    let mut found = BTreeMap::new();
+    for name in list.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+        let mut value = vec![0; 65536];
+        let len = rustix::fs::lgetxattr(path, name, &mut value[..]).unwrap();
+        value.truncate(len);
+        found.insert(String::from_utf8(name.to_vec()).unwrap(), value);
+    }
+    found
+}

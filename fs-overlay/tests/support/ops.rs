@@ -1,0 +1,324 @@
+//! Random trees and random operations, the same for every side that they are done on.
+
+use vfs::{
+    DeviceNumber, Errno, Expect, FileType, NewKind, NewNode, Node, OpenIntent, RenameMode, RenameOp, Result, SetAttr,
+    SetTime, Timestamp, XattrMode,
+};
+
+use super::{OLD, Random, Tree, write_all};
+
+/// An entry of a layer before the overlay is mounted.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) path: String,
+    pub(crate) kind: ItemKind,
+    pub(crate) mode: u16,
+    pub(crate) owner: (u32, u32),
+    pub(crate) xattrs: Vec<(String, Vec<u8>)>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum ItemKind {
+    Dir,
+    File(Vec<u8>),
+    /// Bytes at an offset, after a hole.
+    Sparse(u64, Vec<u8>),
+    Symlink(String),
+    Fifo,
+    Device(u32, u32),
+    Whiteout,
+    HardLink(String),
+}
+
+const NAMES: &[&str] = &["a", "b", "c", "d", "e"];
+
+/// A random tree for a layer; one that is above others hides some of what they have.
+pub(crate) fn random_layer(random: &mut Random, is_above: bool) -> Vec<Item> {
+    let mut items = Vec::new();
+    fill(random, "", 0, is_above, &mut items);
+    items
+}
+
+fn fill(random: &mut Random, path: &str, depth: u32, is_above: bool, items: &mut Vec<Item>) {
+    for name in NAMES {
+        let path = if path.is_empty() { (*name).to_string() } else { format!("{path}/{name}") };
+        let mut item = Item {
+            path: path.clone(),
+            kind: ItemKind::Fifo,
+            mode: 0o600 | u16::try_from(random.below(0o100)).unwrap(),
+            owner: (u32::try_from(random.below(3)).unwrap(), u32::try_from(random.below(3)).unwrap()),
+            xattrs: Vec::new(),
+        };
+        if random.one_in(4) {
+            item.xattrs.push(("user.x".into(), vec![b'0' + u8::try_from(random.below(10)).unwrap()]));
+        }
+        if random.one_in(8) {
+            item.xattrs.push(("trusted.t".into(), b"t".to_vec()));
+        }
+        item.kind = match random.below(20) {
+            0..=3 => continue,
+            4..=10 if depth < 3 => {
+                if is_above && random.one_in(5) {
+                    item.xattrs.push(("trusted.overlay.opaque".into(), b"y".to_vec()));
+                }
+                item.xattrs.retain(|(name, _)| name != "user.x");
+                item.mode |= 0o700;
+                item.kind = ItemKind::Dir;
+                items.push(item);
+                fill(random, &path, depth + 1, is_above, items);
+                continue;
+            }
+            4..=13 => ItemKind::File(vec![b'A' + u8::try_from(random.below(26)).unwrap(); usize::try_from(random.below(20)).unwrap()]),
+            14 => ItemKind::Sparse(random.below(40) * 4096, b"data after a hole".to_vec()),
+            15 => {
+                item.mode = 0o777;
+                item.xattrs.retain(|(name, _)| name != "user.x");
+                ItemKind::Symlink(format!("nowhere-{}", random.below(10)))
+            }
+            16 if is_above => ItemKind::Whiteout,
+            16 | 17 => {
+                item.xattrs.retain(|(name, _)| name != "user.x");
+                ItemKind::Fifo
+            }
+            18 => {
+                item.xattrs.retain(|(name, _)| name != "user.x");
+                ItemKind::Device(1, u32::try_from(random.below(9)).unwrap() + 1)
+            }
+            _ => match items.iter().rev().find(|item| matches!(item.kind, ItemKind::File(_))) {
+                Some(file) => ItemKind::HardLink(file.path.clone()),
+                None => continue,
+            },
+        };
+        if matches!(item.kind, ItemKind::Whiteout | ItemKind::HardLink(_)) {
+            item.xattrs.clear();
+        }
+        items.push(item);
+    }
+}
+
+/// Builds a layer in memory.
+pub(crate) fn build(tree: &Tree, items: &[Item]) {
+    for item in items {
+        if let ItemKind::HardLink(to) = &item.kind {
+            tree.link(to, &item.path).unwrap();
+            continue;
+        }
+        let xattrs: Vec<(&[u8], &[u8])> = item.xattrs.iter().map(|(name, value)| (name.as_bytes(), &**value)).collect();
+        let kind = match &item.kind {
+            ItemKind::Dir => NewKind::Dir,
+            ItemKind::File(_) | ItemKind::Sparse(..) => NewKind::File,
+            ItemKind::Symlink(target) => NewKind::Symlink(target.as_bytes()),
+            ItemKind::Fifo => NewKind::Fifo,
+            ItemKind::Device(major, minor) => NewKind::CharDevice(DeviceNumber::new(*major, *minor)),
+            ItemKind::Whiteout | ItemKind::HardLink(_) => NewKind::CharDevice(DeviceNumber::new(0, 0)),
+        };
+        let (uid, gid) = item.owner;
+        let node = tree.create(&item.path, &NewNode { kind, mode: item.mode, uid, gid, xattrs: &xattrs }).unwrap();
+        if let Node::File(file) = &node {
+            match &item.kind {
+                ItemKind::File(data) => write_all(&**file, 0, data).unwrap(),
+                ItemKind::Sparse(offset, data) => write_all(&**file, *offset, data).unwrap(),
+                _ => {}
+            }
+        }
+    }
+    let old = SetAttr { atime: Some(SetTime::At(OLD)), mtime: Some(SetTime::At(OLD)), ..SetAttr::default() };
+    for item in items.iter().rev() {
+        tree.get(&item.path).unwrap().ops().set_attr(&old).unwrap();
+    }
+    tree.0.set_attr(&old).unwrap();
+}
+
+/// One operation on a tree.
+#[derive(Debug, Clone)]
+pub(crate) enum Op {
+    Mkdir(String),
+    Create(String, Vec<u8>),
+    Write(String, u64, Vec<u8>),
+    OpenTruncate(String, Vec<u8>),
+    Append(String, Vec<u8>),
+    Truncate(String, u64),
+    Unlink(String),
+    Rmdir(String),
+    Rename(String, String, RenameMode),
+    Link(String, String),
+    Symlink(String, String),
+    Fifo(String),
+    Device(String, u32, u32),
+    Chmod(String, u16),
+    Chown(String, u32, u32),
+    SetXattr(String, String, Vec<u8>),
+    RemoveXattr(String, String),
+    SetMtime(String, i64),
+    Remount,
+}
+
+fn random_path(random: &mut Random) -> String {
+    let depth = 1 + random.below(4);
+    (0..depth).map(|_| *random.pick(NAMES)).collect::<Vec<_>>().join("/")
+}
+
+/// A path that another operation may have used, so that operations meet.
+fn near(random: &mut Random, path: &str) -> String {
+    match random.below(3) {
+        0 => match path.rsplit_once('/') {
+            Some((parent, _)) => format!("{parent}/{}", random.pick(NAMES)),
+            None => (*random.pick(NAMES)).to_string(),
+        },
+        _ => random_path(random),
+    }
+}
+
+/// A random operation; paths need not exist.
+pub(crate) fn random_op(random: &mut Random) -> Op {
+    let path = random_path(random);
+    let data = vec![b'a' + u8::try_from(random.below(26)).unwrap(); usize::try_from(random.below(12)).unwrap()];
+    match random.below(100) {
+        0..=7 => Op::Mkdir(path),
+        8..=14 => Op::Create(path, data),
+        15..=19 => Op::Write(path, random.below(30), data),
+        20..=22 => Op::OpenTruncate(path, data),
+        23..=25 => Op::Append(path, data),
+        26..=28 => Op::Truncate(path, random.below(25)),
+        29..=36 => Op::Unlink(path),
+        37..=44 => Op::Rmdir(path),
+        45..=61 => Op::Rename(path.clone(), near(random, &path), RenameMode::Replace),
+        62..=64 => Op::Rename(path.clone(), near(random, &path), RenameMode::NoReplace),
+        65..=70 => Op::Rename(path.clone(), near(random, &path), RenameMode::Exchange),
+        71..=76 => Op::Link(path.clone(), near(random, &path)),
+        77..=78 => Op::Symlink(path, format!("nowhere-{}", random.below(10))),
+        79 => Op::Fifo(path),
+        80 => Op::Device(path, u32::try_from(random.below(2)).unwrap(), u32::try_from(random.below(2)).unwrap()),
+        81..=84 => Op::Chmod(path, u16::try_from(random.below(0o1000)).unwrap()),
+        85..=87 => Op::Chown(path, u32::try_from(random.below(4)).unwrap(), u32::try_from(random.below(4)).unwrap()),
+        88..=92 => Op::SetXattr(path, (*random.pick(XATTRS)).into(), data),
+        93..=95 => Op::RemoveXattr(path, (*random.pick(XATTRS)).into()),
+        96..=98 => Op::SetMtime(path, i64::try_from(random.below(1000)).unwrap()),
+        _ => Op::Remount,
+    }
+}
+
+const XATTRS: &[&str] = &["user.x", "user.y", "trusted.t", "trusted.overlay.foo", "trusted.overlay.opaque"];
+
+impl Op {
+    /// The path whose object stays the same object, if the operation is one that only changes it.
+    pub(crate) fn changes(&self) -> Option<&str> {
+        match self {
+            Self::Write(path, ..)
+            | Self::OpenTruncate(path, _)
+            | Self::Append(path, _)
+            | Self::Truncate(path, _)
+            | Self::Chmod(path, _)
+            | Self::Chown(path, ..)
+            | Self::SetXattr(path, ..)
+            | Self::RemoveXattr(path, _)
+            | Self::SetMtime(path, _) => Some(path),
+            _ => None,
+        }
+    }
+}
+
+/// Does `op` on a tree, as the system call would with `O_NOFOLLOW`.
+pub(crate) fn apply(tree: &Tree, op: &Op) -> Result<()> {
+    // What the kernel refuses before the filesystem is asked.
+    let no_follow = |path: &str| match tree.get(path)? {
+        Node::Symlink(_) => Err(Errno::ENOENT.into()),
+        node => Ok::<Node, vfs::Error>(node),
+    };
+    match op {
+        Op::Mkdir(path) => tree.mkdir(path),
+        Op::Create(path, data) => {
+            let node = tree.create(path, &NewNode::new(NewKind::File, 0o644))?;
+            write_all(&**node.as_file()?, 0, data)
+        }
+        Op::Write(path, offset, data) => {
+            let file = open(tree, path)?;
+            file.prepare_open(OpenIntent::Write)?;
+            write_all(&*file, *offset, data)
+        }
+        Op::OpenTruncate(path, data) => {
+            let file = open(tree, path)?;
+            file.prepare_open(OpenIntent::Truncate)?;
+            write_all(&*file, 0, data)
+        }
+        Op::Append(path, data) => {
+            let file = open(tree, path)?;
+            file.prepare_open(OpenIntent::Write)?;
+            if data.is_empty() { Ok(()) } else { file.append(data).map(drop) }
+        }
+        Op::Truncate(path, len) => no_follow(path)?.as_file()?.set_len(*len),
+        Op::Unlink(path) => {
+            let (dir, last) = tree.parent(path)?;
+            dir.remove(last, Expect::NonDir)
+        }
+        Op::Rmdir(path) => {
+            let (dir, last) = tree.parent(path)?;
+            dir.remove(last, Expect::EmptyDir)
+        }
+        Op::Rename(from, to, mode) => {
+            let (from_dir, from_name) = tree.parent(from)?;
+            let (to_dir, to_name) = tree.parent(to)?;
+            from_dir.rename(&RenameOp { name: from_name, to: &to_dir, new_name: to_name, mode: *mode })
+        }
+        Op::Link(from, to) => {
+            let node = tree.get(from)?;
+            let (dir, last) = tree.parent(to)?;
+            if dir.lookup(last)?.is_some() {
+                return Err(Errno::EEXIST.into());
+            }
+            dir.link(last, &node)
+        }
+        Op::Symlink(path, target) => tree.symlink(path, target),
+        Op::Fifo(path) => tree.create(path, &NewNode::new(NewKind::Fifo, 0o644)).map(drop),
+        Op::Device(path, major, minor) => {
+            let device = NewKind::CharDevice(DeviceNumber::new(*major, *minor));
+            let (dir, last) = tree.parent(path)?;
+            if dir.lookup(last)?.is_some() {
+                return Err(Errno::EEXIST.into());
+            }
+            dir.create(last, &NewNode::new(device, 0o600)).map(drop)
+        }
+        Op::Chmod(path, mode) => {
+            no_follow(path)?.ops().set_attr(&SetAttr { mode: Some(*mode), ..SetAttr::default() })
+        }
+        Op::Chown(path, uid, gid) => {
+            let node = tree.get(path)?;
+            let mut change = SetAttr { uid: Some(*uid), gid: Some(*gid), ..SetAttr::default() };
+            // As chown(2) does for root, too.
+            let mode = node.attr()?.mode;
+            if node.attr()?.kind != FileType::Dir && mode & 0o6000 != 0 {
+                change.mode = Some(mode & if mode & 0o10 != 0 { !0o6000 } else { !0o4000 });
+            }
+            node.ops().set_attr(&change)
+        }
+        Op::SetXattr(path, name, value) => {
+            let node = tree.get(path)?;
+            if name.starts_with("user.") && !matches!(node, Node::File(_) | Node::Dir(_)) {
+                return Err(Errno::EPERM.into());
+            }
+            node.ops().set_xattr(name.as_bytes(), value, XattrMode::Set)
+        }
+        Op::RemoveXattr(path, name) => {
+            let node = tree.get(path)?;
+            if name.starts_with("user.") && !matches!(node, Node::File(_) | Node::Dir(_)) {
+                return Err(Errno::EPERM.into());
+            }
+            node.ops().remove_xattr(name.as_bytes())
+        }
+        Op::SetMtime(path, secs) => {
+            let time = Some(SetTime::At(Timestamp::from_secs(*secs)));
+            tree.get(path)?.ops().set_attr(&SetAttr { atime: time, mtime: time, ..SetAttr::default() })
+        }
+        Op::Remount => Ok(()),
+    }
+}
+
+/// What open(2) gives for writing with `O_NOFOLLOW | O_NONBLOCK`, for regular files alone.
+fn open(tree: &Tree, path: &str) -> Result<std::sync::Arc<dyn vfs::FileOps>> {
+    match tree.get(path)? {
+        Node::File(file) => Ok(file),
+        Node::Dir(_) => Err(Errno::EISDIR.into()),
+        Node::Symlink(_) => Err(Errno::ELOOP.into()),
+        Node::Special(_) => Err(Errno::EINVAL.into()),
+    }
+}
