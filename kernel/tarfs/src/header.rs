@@ -193,20 +193,59 @@ fn is_signed_sum(block: &[u8; BLOCK], computed: u64, found: u64) -> bool {
 
 /// The value of a numeric field: octal digits with blanks before and a blank or NUL after, or, with the top bit of the
 /// first byte set, GNU's big-endian two's complement. A blank field is zero. `None` for anything else, and for what does
-/// not fit.
+/// not fit. No field is longer than twelve bytes.
 pub(crate) fn number(field: &[u8]) -> Option<i64> {
     let (&first, rest) = field.split_first()?;
     if first & 0x80 != 0 {
         let sign = i64::from(first << 1) << 56 >> 57;
         return rest.iter().try_fold(sign, |value, &byte| value.checked_mul(256)?.checked_add(i64::from(byte)));
     }
-    let start = field.iter().position(|&byte| byte != b' ').unwrap_or(field.len());
-    let digits = &field[start..];
-    let len = digits.iter().position(|byte| !matches!(byte, b'0'..=b'7')).unwrap_or(digits.len());
-    if !matches!(digits.get(len), None | Some(0 | b' ')) {
+    if let Some(value) = usual_number(field) {
+        return Some(value);
+    }
+    let blanks = field.iter().take_while(|&&byte| byte == b' ').count();
+    let mut value = 0i64;
+    for &byte in &field[blanks..] {
+        match byte {
+            // The longest field has 36 bits.
+            b'0'..=b'7' => value = value << 3 | i64::from(byte - b'0'),
+            0 | b' ' => return Some(value),
+            _ => return None,
+        }
+    }
+    Some(value)
+}
+
+/// The value of a field as nearly all are: digits alone, then one NUL or space. A word at a time, since a mount reads five
+/// numbers a member.
+fn usual_number(field: &[u8]) -> Option<i64> {
+    let (head, tail) = field.split_last_chunk::<8>()?;
+    let tail = u64::from_be_bytes(*tail);
+    if !matches!(tail as u8, 0 | b' ') {
         return None;
     }
-    digits[..len].iter().try_fold(0i64, |value, &digit| value.checked_mul(8)?.checked_add(i64::from(digit - b'0')))
+    let low = digits(tail >> 8 | u64::from(b'0') << 56)?;
+    match head {
+        [] => Some(low),
+        &[a, b, c, d] => {
+            let head = u64::from(u32::from_be_bytes([a, b, c, d]));
+            Some(digits(head | u64::from_be_bytes([b'0', b'0', b'0', b'0', 0, 0, 0, 0]))? << 21 | low)
+        }
+        _ => None,
+    }
+}
+
+/// The value of eight octal digits, the first in the top byte.
+fn digits(text: u64) -> Option<i64> {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let digits = text ^ (EACH * b'0' as u64);
+    if digits & (EACH * 0xf8) != 0 {
+        return None;
+    }
+    // Neighbours of 3 bits become one of 6, those one of 12, and those one of 24.
+    let pairs = (digits >> 5 | digits) & 0x003f_003f_003f_003f;
+    let fours = (pairs >> 10 | pairs) & 0x0000_0fff_0000_0fff;
+    Some(((fours >> 20 | fours) & 0xff_ffff) as i64)
 }
 
 #[cfg(test)]
@@ -219,13 +258,17 @@ mod tests {
             (&b"0000644\0"[..], 0o644),
             (b"   644 \0", 0o644),
             (b"77777777", 0o7777_7777),
+            (b"1234567\0", 0o1234567),
+            (b"12345671234 ", 0o12345671234),
+            (b"777777777777", 0o777777777777),
+            (b"00000000000\0", 0),
             (b"\0\0\0\0\0\0\0\0", 0),
             (b"        ", 0),
             (b"644\0junk", 0o644),
         ] {
             assert_eq!(number(field), Some(value), "{}", field.escape_ascii());
         }
-        for field in [&b"000064x\0"[..], b"8       ", b"-1      ", b"6 4"] {
+        for field in [&b"000064x\0"[..], b"0000648\0", b"0000064/", b"8       ", b"-1      ", b"6 4"] {
             let expected = (field == b"6 4").then_some(6);
             assert_eq!(number(field), expected, "{}", field.escape_ascii());
         }

@@ -41,7 +41,7 @@ pub(crate) struct SparseKeywords {
     pub(crate) major: Option<u64>,
     pub(crate) minor: Option<u64>,
     /// `GNU.sparse.name`: the real name, where the header has an invented one.
-    pub(crate) name: Option<Span>,
+    pub(crate) name: Keyword<Span>,
     /// `GNU.sparse.size` or `realsize`: the size with holes.
     pub(crate) size: Option<u64>,
     /// `GNU.sparse.numblocks`: how many extents the map has.
@@ -53,6 +53,8 @@ pub(crate) struct SparseKeywords {
 /// What the records of an extended header say.
 #[derive(Debug, Default)]
 pub(crate) struct Keywords {
+    /// Whether any record was read.
+    used: bool,
     pub(crate) path: Keyword<Span>,
     pub(crate) link: Keyword<Span>,
     pub(crate) size: Keyword<u64>,
@@ -68,8 +70,11 @@ pub(crate) struct Keywords {
 }
 
 impl Keywords {
-    /// Forgets everything but the memory.
+    /// Forgets everything but the memory. Most members have no keywords, so that nothing is to be done.
     pub(crate) fn clear(&mut self) {
+        if !core::mem::take(&mut self.used) {
+            return;
+        }
         let (mut map, mut xattrs) = (core::mem::take(&mut self.sparse.map), core::mem::take(&mut self.xattrs));
         map.clear();
         xattrs.clear();
@@ -79,6 +84,7 @@ impl Keywords {
     /// Adds the records in `data`. What must be decoded goes to the end of `decoded`.
     pub(crate) fn read(&mut self, bytes: &[u8], data: Span, decoded: &mut Vec<u8>) -> Result<(), TarError> {
         let mut rest = data;
+        self.used = true;
         while !rest.is_empty() {
             let record = Record::first_of(bytes, rest)?;
             self.apply(bytes, &record, decoded)?;
@@ -88,7 +94,6 @@ impl Keywords {
     }
 
     fn apply(&mut self, bytes: &[u8], record: &Record<'_>, decoded: &mut Vec<u8>) -> Result<(), TarError> {
-        let value = record.value.of(bytes);
         match record.keyword {
             b"path" => self.path = record.name(bytes)?,
             b"linkpath" => self.link = record.name(bytes)?,
@@ -102,7 +107,7 @@ impl Keywords {
             b"SCHILY.devminor" => self.dev_minor = record.parse_in(bytes, "SCHILY.devminor")?,
             keyword => {
                 if let Some(name) = keyword.strip_prefix(b"GNU.sparse.") {
-                    self.apply_sparse(name, record, value)?;
+                    self.apply_sparse(bytes, name, record)?;
                 } else if let Some(name) = keyword.strip_prefix(b"SCHILY.xattr.") {
                     let found = xattr::from_schily(bytes, record.keyword_tail(name), record.value, decoded);
                     self.put_xattr(bytes, decoded, record, found)?;
@@ -127,14 +132,14 @@ impl Keywords {
             .map_err(|reason| TarError::new(record.offset, reason))
     }
 
-    fn apply_sparse(&mut self, name: &[u8], record: &Record<'_>, value: &[u8]) -> Result<(), TarError> {
-        let sparse = &mut self.sparse;
+    fn apply_sparse(&mut self, bytes: &[u8], name: &[u8], record: &Record<'_>) -> Result<(), TarError> {
+        let (sparse, value) = (&mut self.sparse, record.value.of(bytes));
         let wrong = |keyword| TarError::new(record.offset, Reason::Keyword(keyword));
         let parse = |keyword| decimal(value).ok_or_else(|| wrong(keyword));
         match name {
             b"major" => sparse.major = Some(parse("GNU.sparse.major")?),
             b"minor" => sparse.minor = Some(parse("GNU.sparse.minor")?),
-            b"name" => sparse.name = Some(record.value),
+            b"name" => sparse.name = record.name(bytes)?,
             b"size" => sparse.size = Some(parse("GNU.sparse.size")?),
             b"realsize" => sparse.size = Some(parse("GNU.sparse.realsize")?),
             b"numblocks" => sparse.count = Some(parse("GNU.sparse.numblocks")?),

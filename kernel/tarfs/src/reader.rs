@@ -10,10 +10,13 @@ use base::time::Timestamp;
 use crate::error::{Reason, Shown, TarError, kept};
 use crate::fingerprint::Fingerprint;
 use crate::header::{BLOCK, Header};
-use crate::pax::Keywords;
+use crate::pax::{Keyword, Keywords};
 use crate::span::{PLACE_LIMIT, Span};
 use crate::sparse::{self, Extent, MapBuilder};
 use crate::xattr::Xattr;
+
+/// Members of unknown type that get a line in the log each.
+const UNKNOWN_LOGGED: u32 = 4;
 
 /// What a member makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +72,7 @@ pub(crate) struct Reader<'a> {
     extents: Vec<Extent>,
     decoded: Vec<u8>,
     fingerprint: Fingerprint,
+    unknown_types: u32,
 }
 
 impl<'a> Reader<'a> {
@@ -96,6 +100,7 @@ impl<'a> Reader<'a> {
             extents: Vec::new(),
             decoded: Vec::new(),
             fingerprint: Fingerprint::new(),
+            unknown_types: 0,
         })
     }
 
@@ -286,12 +291,11 @@ impl<'a> Reader<'a> {
                 self.take_data(header, size)?;
             }
             other => {
-                let name = path[1].of(self.bytes);
-                log::warn!(
-                    "tar: offset {offset}: {} is of unknown type {:?}, taken as a file",
-                    Shown(name),
-                    char::from(other)
-                );
+                self.unknown_types = self.unknown_types.saturating_add(1);
+                if self.unknown_types <= UNKNOWN_LOGGED {
+                    let (name, kind) = (Shown(path[1].of(self.bytes)), char::from(other));
+                    log::warn!("tar: offset {offset}: {name} is of unknown type {kind:?}, taken as a file");
+                }
                 self.file(&mut member, header)?;
             }
         }
@@ -325,7 +329,8 @@ impl<'a> Reader<'a> {
     }
 
     fn path(&self, header: &Header<'_>) -> [Span; 2] {
-        let name = self.own.sparse.name.or(self.own.path.or(self.global.path)).or(self.long_name);
+        let own = self.own.sparse.name.or(Keyword::Absent).or_else(|| self.own.path.or(self.global.path));
+        let name = own.or(self.long_name);
         name.map_or_else(|| header.path(), |name| [Span::default(), name])
     }
 

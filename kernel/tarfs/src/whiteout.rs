@@ -44,7 +44,7 @@ pub(crate) fn mark(span: Span, archive: &[u8], offset: usize) -> Result<Mark, Ta
         Some(b"" | b"." | b"..") => Err(TarError::new(offset, Reason::Whiteout(kept(name)))),
         Some(_) => {
             let hidden = NameSpan::new(span.part(WHITEOUT.len()..span.len));
-            hidden.map(Mark::Hides).ok_or(TarError::new(offset, Reason::TooMany("bytes")))
+            hidden.map(Mark::Hides).ok_or_else(|| TarError::new(offset, Reason::TooMany("bytes")))
         }
     }
 }

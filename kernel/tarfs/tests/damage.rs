@@ -140,8 +140,10 @@ fn names_that_no_file_can_have_refuse_the_archive() {
     let target = "t".repeat(4096);
     let message = refusal(Tar::new().long(b'K', &target).symlink("s\n", "").end());
     assert_eq!(message, format!("{start}link target over 4,095 bytes: \"s\\n\""));
-    let message = refusal(Tar::new().pax(&[("path", b"a\0b")]).file("x", "").end());
-    assert_eq!(message, "tar: offset 512: a name holds a NUL byte");
+    for keyword in ["path", "linkpath", "GNU.sparse.name"] {
+        let message = refusal(Tar::new().pax(&[(keyword, b"a\0b")]).file("x", "").end());
+        assert_eq!(message, "tar: offset 512: a name holds a NUL byte");
+    }
 }
 
 #[test]

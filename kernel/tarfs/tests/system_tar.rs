@@ -242,6 +242,8 @@ fn quarrel(random: &mut Random) -> Vec<u8> {
         let mode = *random.pick(&[0o644, 0o700, 0o755, 0o4711]);
         let header = |kind, name: &str| Header { mode, mtime, ..Header::new(kind, name) };
         match random.below(8) {
+            // A link to a directory fails, but tar removes what was at its name first: nothing to imitate.
+            3..5 if name.starts_with("base") => continue,
             0..3 => tar.member(&header(b'0', name), format!("step {step}").as_bytes()),
             3..5 => tar.header(&header(b'5', &format!("{name}/"))),
             5 => tar.header(&Header { link: b"zz/nowhere".to_vec(), ..header(b'2', name) }),

@@ -31,7 +31,7 @@ impl Builder<'_> {
         }
         let record = self.index.inode_mut(target);
         let nlink = record.nlink.checked_add(1);
-        record.nlink = nlink.ok_or(TarError::new(member.offset, Reason::TooMany("links")))?;
+        record.nlink = nlink.ok_or_else(|| TarError::new(member.offset, Reason::TooMany("links")))?;
         self.enter(parent, name, there, target, member)
     }
 

@@ -118,22 +118,24 @@ impl<'a> Builder<'a> {
     }
 
     fn split(&self, text: Span, offset: usize, path: &mut Vec<NameSpan>) -> Result<(), TarError> {
-        let mut start = text.start;
-        for component in text.of(self.archive).split(|&byte| byte == b'/') {
-            let span = Span::new(start, component.len());
-            start += component.len() + 1;
+        let bytes = text.of(self.archive);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let len = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
+            let (component, after) = rest.split_at(len);
+            let span = Span::new(text.start + (bytes.len() - rest.len()), len);
+            rest = after.get(1..).unwrap_or_default();
             match component {
                 b"" | b"." => {}
                 b".." => {
                     path.pop();
                 }
-                _ if component.len() > NAME_MAX => {
+                _ if len > NAME_MAX => {
                     return Err(TarError::new(offset, Reason::NameTooLong(kept(component))));
                 }
                 _ => {
                     path.try_reserve(1).map_err(no_memory(offset))?;
-                    let name = NameSpan::new(span).ok_or(TarError::new(offset, Reason::TooMany("bytes")))?;
-                    path.push(name);
+                    path.push(NameSpan::new(span).ok_or_else(|| TarError::new(offset, Reason::TooMany("bytes")))?);
                 }
             }
         }
