@@ -121,6 +121,19 @@ fn every_way_to_crash_is_reported_and_ends_with_a_status() {
 }
 
 #[test]
+fn every_machine_switches_off_and_starts_again() {
+    for machine in MACHINES {
+        for test in ["switching_off", "starting_again"] {
+            // The script lets a machine that resets end, and misses the suites' result.
+            let guest = run(&["--suite", &format!("power::{test}"), "--machine", machine]);
+            assert_eq!(guest.status, 2, "{machine} {test}:\n{}\n{}", guest.output, guest.errors);
+            assert!(guest.errors.contains("stopped without a result"), "{machine} {test}: {}", guest.errors);
+            assert!(!guest.output.contains("panic"), "{machine} {test}:\n{}", guest.output);
+        }
+    }
+}
+
+#[test]
 fn the_command_line_is_checked_and_the_boot_goes_on() {
     let guest = run(&["--suite", "boot", "--append", "quiet overlay=rum"]);
     guest.must_pass("boot");

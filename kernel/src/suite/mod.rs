@@ -10,12 +10,13 @@ mod crash;
 mod drivers;
 mod memory;
 mod pattern;
+mod power;
 mod speed;
 
 use alloc::string::String;
 use core::fmt;
 
-use crate::power::{self, Outcome};
+use crate::power::{Outcome, exit};
 use crate::{console, time};
 
 /// Why a test failed.
@@ -189,5 +190,5 @@ pub(crate) fn run(pattern: &str) -> ! {
     }
     let seconds = time::monotonic() / 1_000_000;
     console::print(format_args!("{passed} passed, {failed} failed in {}.{:03} s\n", seconds / 1000, seconds % 1000));
-    power::exit(if failed == 0 && passed > 0 { Outcome::Success } else { Outcome::Failure })
+    exit(if failed == 0 && passed > 0 { Outcome::Success } else { Outcome::Failure })
 }

@@ -1,7 +1,7 @@
 //! Patterns that select tests: `*` for any text, `?` for any character.
 
-/// Suites that have to be named: one ends the kernel, one measures.
-const SPECIAL: [&str; 2] = ["crash", "speed"];
+/// Suites that have to be named: two end the machine, one measures.
+const SPECIAL: [&str; 3] = ["crash", "power", "speed"];
 
 /// Whether `pattern` selects a test: by `suite::name`, or by its suite alone.
 pub(super) fn selects(pattern: &str, suite: &str, name: &str) -> bool {

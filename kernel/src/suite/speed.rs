@@ -23,6 +23,40 @@ fn measure(what: &str, count: u64, bytes: usize, mut operation: impl FnMut(u64) 
     Ok(())
 }
 
+test!("speed", fn the_memory() {
+    let from = vec![1_u8; 1 << 20];
+    let mut to = vec![2_u8; 1 << 20];
+    measure("copy 1 MiB", 64, 1 << 20, |_| {
+        core::hint::black_box(&mut to).copy_from_slice(core::hint::black_box(&from));
+        Ok(())
+    })?;
+    measure("fill 1 MiB", 64, 1 << 20, |round| {
+        core::hint::black_box(&mut to).fill(round as u8);
+        Ok(())
+    })?;
+    for size in [24, 200, 1000, 4096, 65536] {
+        measure(&alloc::format!("1000 times allocate and free {size} bytes"), 20, 0, |_| {
+            for _ in 0..1000 {
+                core::hint::black_box(Vec::<u8>::with_capacity(size));
+            }
+            Ok(())
+        })?;
+    }
+    measure("1000 times a frame", 20, 0, |_| {
+        for _ in 0..1000 {
+            core::hint::black_box(crate::memory::frames::Frame::new());
+        }
+        Ok(())
+    })?;
+    measure("1000 times the clock", 20, 0, |_| {
+        for _ in 0..1000 {
+            core::hint::black_box(time::monotonic());
+        }
+        Ok(())
+    })?;
+    Ok(())
+});
+
 test!("speed", fn the_disk() {
     let disk = disks::all()
         .find(|disk| disk.label() == b"strata-scratch")
