@@ -221,7 +221,7 @@ impl Executable {
 fn interpreter(file: &dyn FileOps, program: &ProgramHeader) -> Result<Vec<u8, INTERPRETER_MAX>> {
     let mut path = Vec::new();
     let length = usize::try_from(program.file_size).map_err(|_| bad("ELF interpreter's path too long"))?;
-    path.resize(length, 0).map_err(|()| bad("ELF interpreter's path too long"))?;
+    path.resize(length, 0).map_err(|_| bad("ELF interpreter's path too long"))?;
     if length < 2 || file.read_at(program.offset, &mut path)? != length || path.pop() != Some(0) || path.contains(&0) {
         return Err(bad("ELF interpreter's path not readable"));
     }

@@ -8,7 +8,9 @@ use super::stack::{self, Facts};
 use super::{Image, Program, Strings, open};
 use crate::task::UserSpace;
 use crate::task::process::Title;
-use crate::task::space::{Area, Backing, FileRange, MAP_TOP, MappedFile, PROGRAM_BASE, Rights, Role, page_down, page_up};
+use crate::task::space::{
+    Area, Backing, FileRange, MAP_TOP, MappedFile, PROGRAM_BASE, Rights, Role, page_down, page_up,
+};
 
 /// Builds the memory and the first stack of `program`, which was found at `path` and is told that it is `name`.
 pub(super) fn build(

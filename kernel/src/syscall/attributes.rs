@@ -145,12 +145,7 @@ pub(super) fn utimes(caller: &mut Caller<'_>, path: UserString, times: UserPtr<[
 }
 
 /// `futimesat(2)`.
-pub(super) fn futimesat(
-    caller: &mut Caller<'_>,
-    at: Fd,
-    path: UserString,
-    times: UserPtr<[TimeVal; 2]>,
-) -> Answer {
+pub(super) fn futimesat(caller: &mut Caller<'_>, at: Fd, path: UserString, times: UserPtr<[TimeVal; 2]>) -> Answer {
     let times = match times.optional() {
         None => None,
         Some(times) => {
@@ -173,13 +168,7 @@ pub(super) fn utime(caller: &mut Caller<'_>, path: UserString, times: UserPtr<Ut
     set_times(caller, AT_FDCWD, path, times, AtFlags::empty())
 }
 
-fn set_times(
-    caller: &Caller<'_>,
-    at: Fd,
-    path: UserString,
-    times: Option<[TimeChange; 2]>,
-    flags: AtFlags,
-) -> Answer {
+fn set_times(caller: &Caller<'_>, at: Fd, path: UserString, times: Option<[TimeChange; 2]>, flags: AtFlags) -> Answer {
     let context = &caller.context;
     if path.is_null() {
         return done(namespace().utimensat(context, at, None, times, flags));

@@ -79,9 +79,7 @@ pub(super) fn fcntl(caller: &mut Caller<'_>, fd: Fd, command: u32, argument: u64
             done(files.set_on_exec(fd, on_exec))
         }
         F_GETFL => Ok(files.get(fd)?.flags().bits() as usize),
-        F_SETFL => {
-            done(files.get(fd)?.set_flags(&caller.context, OpenFlags::from_bits_retain(argument as u32)))
-        }
+        F_SETFL => done(files.get(fd)?.set_flags(&caller.context, OpenFlags::from_bits_retain(argument as u32))),
         F_GETLK | F_OFD_GETLK => {
             let file = files.get(fd)?;
             let claim = UserPtr::<abi::Flock>::new(argument);

@@ -99,8 +99,7 @@ fn read_into(file: &OpenFile, at: At, buffer: UserBytes, flags: RwFlags) -> Answ
     let mut done = 0;
     buffer.with_mut(|bytes| {
         let at = after(at, done);
-        let count =
-            if flags.is_empty() { file.read(at, bytes)? } else { file.read_vectored(at, &mut [bytes], flags)? };
+        let count = if flags.is_empty() { file.read(at, bytes)? } else { file.read_vectored(at, &mut [bytes], flags)? };
         done += count;
         Ok(count)
     })
@@ -126,11 +125,7 @@ fn write_from(caller: &Caller<'_>, file: &OpenFile, at: At, buffer: UserBytes, f
 }
 
 /// Gives each segment to `transfer` until one is not done whole.
-fn each_segment(
-    vector: UserPtr<IoVec>,
-    count: usize,
-    mut transfer: impl FnMut(UserBytes, usize) -> Answer,
-) -> Answer {
+fn each_segment(vector: UserPtr<IoVec>, count: usize, mut transfer: impl FnMut(UserBytes, usize) -> Answer) -> Answer {
     if count > SEGMENTS_MAX {
         return Err(Errno::EINVAL.into());
     }

@@ -33,6 +33,7 @@ use vfs::{Errno, Result};
 use crate::task::{self, SyscallFrame, Task};
 use crate::user::{PathBuffer, UserPtr, UserString};
 
+pub(crate) use system::{RELEASE, VERSION, host_name};
 pub(crate) use table::{HIGHEST, name_of};
 
 /// Who makes a system call: its task, and its registers for the few calls that change them.
@@ -151,11 +152,7 @@ fn with_path<R>(path: UserString, action: impl FnOnce(&[u8]) -> Result<R>) -> Re
 }
 
 /// As [`with_path`], for two paths.
-fn with_paths<R>(
-    first: UserString,
-    second: UserString,
-    action: impl FnOnce(&[u8], &[u8]) -> Result<R>,
-) -> Result<R> {
+fn with_paths<R>(first: UserString, second: UserString, action: impl FnOnce(&[u8], &[u8]) -> Result<R>) -> Result<R> {
     with_path(first, |first| with_path(second, |second| action(first, second)))
 }
 

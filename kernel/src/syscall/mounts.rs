@@ -3,7 +3,7 @@
 use vfs::{Capabilities, Errno, Fd, MountFlags, StatFs, UmountFlags};
 
 use super::abi::LinuxStatFs;
-use super::{Answer, Caller, done, with_path, with_paths};
+use super::{Answer, Caller, done, with_path};
 use crate::init::namespace;
 use crate::user::{UserPtr, UserString};
 

@@ -110,13 +110,7 @@ fn get_at(
 }
 
 /// `getxattr(2)`.
-pub(super) fn getxattr(
-    caller: &mut Caller<'_>,
-    path: UserString,
-    name: UserString,
-    value: u64,
-    size: usize,
-) -> Answer {
+pub(super) fn getxattr(caller: &mut Caller<'_>, path: UserString, name: UserString, value: u64, size: usize) -> Answer {
     get_at(caller, path, FOLLOW, name, (value, size))
 }
 

@@ -5,7 +5,8 @@
 //! where `fxsave` costs several times as much under emulation. The x87 registers, the upper halves and the control words are
 //! not the kernel's to touch; they change hands when tasks do ([`super::thread`]).
 //!
-//! System calls run with interrupts off. What waits switches them on while it waits.
+//! System calls run with interrupts on: what an interrupt does in the kernel is over in microseconds and switches to no other
+//! task.
 
 use core::arch::naked_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -142,6 +143,7 @@ extern "C" fn syscall_entry() {
         "movaps [rsp + 224], xmm14",
         "movaps [rsp + 240], xmm15",
         "mov rdi, rsp",
+        "sti",
         "call {dispatch}",
         "jmp {exit}",
         user_stack = sym USER_STACK,

@@ -62,6 +62,7 @@ fn start(mut context: Context, image: Image, process: &Arc<Process>) -> Result<(
         process: process.clone(),
         origin: Origin::Program,
     };
+    task.publish();
     thread::spawn(task, &SyscallFrame::first(image.entry, image.stack_pointer))
 }
 
@@ -84,6 +85,7 @@ pub(crate) fn run_as_task<R>(mut context: Context, action: impl FnOnce() -> R) -
         process,
         origin: Origin::Program,
     };
+    task.publish();
     thread::adopt(task);
     let result = action();
     drop(thread::abandon());
@@ -111,6 +113,7 @@ pub(crate) fn fork(task: &mut Task, frame: &SyscallFrame, vfork: Vfork) -> Resul
             process: child.clone(),
             origin: Origin::Fork,
         };
+        copy.publish();
         thread::spawn(copy, &SyscallFrame { rax: 0, ..*frame })
     })();
     if let Err(error) = made {
@@ -133,6 +136,7 @@ pub(crate) fn become_program(task: &mut Task, image: Image, frame: &mut SyscallF
     task.clear_at_exit = 0;
     task.process.set_title(|title| *title = image.title);
     task.space = Arc::new(Mutex::new(image.space));
+    task.publish();
     thread::set_space(Some(&task.space));
     thread::set_fs_base(0);
     thread::set_gs_base(0);

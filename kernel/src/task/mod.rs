@@ -23,11 +23,11 @@ use base::sync::Mutex;
 use vfs::{Context, Errno, Result};
 
 pub(crate) use entry::SyscallFrame;
-pub(crate) use lifecycle::{Vfork, become_program, die_of, exit, fork, run_as_task, spawn_program};
+pub(crate) use lifecycle::{Vfork, become_program, die_of, end_all_programs, exit, fork, run_as_task, spawn_program};
 pub(crate) use process::{ExitStatus, Process};
 pub(crate) use signal::Signals;
 pub(crate) use space::{Rights, UserSpace};
-pub(crate) use thread::{fs_base, gs_base, set_fs_base, set_gs_base, wait_until, yield_now};
+pub(crate) use thread::{fs_base, gs_base, note_time, set_fs_base, set_gs_base, wait_until, yield_now};
 
 use crate::syscall::abi::RLimit;
 
@@ -78,6 +78,11 @@ impl Task {
     #[inline]
     pub(crate) fn pid(&self) -> i32 {
         self.process.pid()
+    }
+
+    /// Tells others what changed: after its signals, ids, descriptors' table or memory were replaced.
+    pub(crate) fn publish(&self) {
+        self.process.publish(self.signals.shielded(), &self.context, &self.space);
     }
 
     fn is_fork(&self) -> bool {

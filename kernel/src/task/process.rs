@@ -6,11 +6,14 @@
 //! Locks: [`PROCESSES`], then one [`Process`]'s own.
 
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use base::sync::Mutex;
+use vfs::{Context, Credentials, FdTable, FsState, Ids};
+
+use super::{SharedSpace, UserSpace};
 
 /// The first program's number.
 pub(crate) const INIT: i32 = 1;
@@ -70,6 +73,45 @@ pub(crate) struct Process {
     children_time: AtomicU64,
     /// Name and arguments, for `/proc`.
     title: Mutex<Title>,
+    /// Signals that do not end it: those that it blocks, ignores or handles. One bit each, the first for signal 1.
+    shielded: AtomicU64,
+    /// Its files and memory, for `/proc`.
+    shown: Mutex<Option<WeakShown>>,
+}
+
+/// What `/proc` shows of a process that lives.
+pub(crate) struct Shown {
+    /// Its descriptors.
+    pub(crate) files: Arc<FdTable>,
+    /// Its directories.
+    pub(crate) fs: Arc<FsState>,
+    /// Its memory.
+    pub(crate) space: SharedSpace,
+    /// Its ids.
+    pub(crate) ids: ShownIds,
+}
+
+/// Ids as `/proc/PID/status` lists them: real, effective, saved, for files.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ShownIds {
+    /// Users.
+    pub(crate) uid: [u32; 4],
+    /// Groups.
+    pub(crate) gid: [u32; 4],
+}
+
+impl ShownIds {
+    fn of(credentials: &Credentials) -> Self {
+        let list = |ids: &Ids| [ids.real, ids.effective, ids.saved, ids.file_system];
+        Self { uid: list(credentials.uid()), gid: list(credentials.gid()) }
+    }
+}
+
+struct WeakShown {
+    files: Weak<FdTable>,
+    fs: Weak<FsState>,
+    space: Weak<Mutex<UserSpace>>,
+    ids: ShownIds,
 }
 
 /// What a process is called.
@@ -111,6 +153,8 @@ impl Process {
             own_time: AtomicU64::new(0),
             children_time: AtomicU64::new(0),
             title: Mutex::new(parent.map(Self::title).unwrap_or_default()),
+            shielded: AtomicU64::new(0),
+            shown: Mutex::new(None),
         });
         table.by_pid.insert(pid, process.clone());
         Some(process)
@@ -145,6 +189,30 @@ impl Process {
     /// Calls it something else.
     pub(crate) fn set_title(&self, change: impl FnOnce(&mut Title)) {
         change(&mut self.title.lock());
+    }
+
+    /// Whether a signal does not end it.
+    pub(crate) fn shields(&self, signal: u8) -> bool {
+        let bit = 1_u64.checked_shl(u32::from(signal).wrapping_sub(1)).unwrap_or(0);
+        self.shielded.load(Ordering::Relaxed) & bit != 0
+    }
+
+    /// Tells others what the process itself decides: which signals do not end it, and what it has open.
+    pub(super) fn publish(&self, shielded: u64, context: &Context, space: &SharedSpace) {
+        self.shielded.store(shielded, Ordering::Relaxed);
+        *self.shown.lock() = Some(WeakShown {
+            files: Arc::downgrade(&context.files),
+            fs: Arc::downgrade(&context.fs),
+            space: Arc::downgrade(space),
+            ids: ShownIds::of(&context.credentials),
+        });
+    }
+
+    /// What it has open, while it lives.
+    pub(crate) fn shown(&self) -> Option<Shown> {
+        let shown = self.shown.lock();
+        let WeakShown { files, fs, space, ids } = shown.as_ref()?;
+        Some(Shown { files: files.upgrade()?, fs: fs.upgrade()?, space: space.upgrade()?, ids: *ids })
     }
 
     /// Lets a parent that waits in `vfork` go on.

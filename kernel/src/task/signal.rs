@@ -60,7 +60,10 @@ impl Signals {
     /// What `execve` leaves: handlers are gone, what was ignored stays so.
     pub(crate) fn after_exec(&mut self) {
         for action in &mut self.actions {
-            *action = SigAction { handler: if action.handler == SIG_IGN { SIG_IGN } else { SIG_DFL }, ..SigAction::default() };
+            *action = SigAction {
+                handler: if action.handler == SIG_IGN { SIG_IGN } else { SIG_DFL },
+                ..SigAction::default()
+            };
         }
         self.stack = SigAltStack { base: 0, flags: SS_DISABLE, pad: 0, size: 0 };
     }
@@ -82,6 +85,11 @@ impl Signals {
     /// Blocks exactly these, as far as they can be.
     pub(crate) fn block(&mut self, mask: u64) {
         self.blocked = mask & !UNTOUCHABLE;
+    }
+
+    /// The signals that do not end this program, one bit each.
+    pub(crate) fn shielded(&self) -> u64 {
+        (1..=LAST).filter(|&signal| self.fate(signal) == Fate::Ignored).fold(0, |set, signal| set | bit(signal))
     }
 
     /// What becomes of a signal that is sent to this program.

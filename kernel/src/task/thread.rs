@@ -15,7 +15,7 @@ use alloc::sync::Arc;
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use base::sync::Mutex;
 use vfs::{Errno, Result};
@@ -26,7 +26,7 @@ use super::entry::{self, SyscallFrame};
 use super::{Process, SharedSpace, Task};
 use crate::memory::address_space::AddressSpace;
 use crate::memory::stack::KernelStack;
-use crate::traps;
+use crate::{time, traps};
 
 /// `IA32_FS_BASE`: a program's thread pointer.
 const FS_BASE: u32 = 0xc000_0100;
@@ -197,18 +197,15 @@ pub(super) fn abandon() -> Option<Box<Task>> {
 /// Ends the running thread. Its task is gone already.
 pub(super) fn end() -> ! {
     interrupts::disable();
-    loop {
+    let next = {
         let mut scheduler = SCHEDULER.lock();
-        if let Some(next) = scheduler.ring.pop_front() {
-            scheduler.vain = 0;
-            drop(scheduler);
-            switch_to(next, Leaving::ForGood);
-        }
-        // The boot's thread never ends, so the ring cannot be empty.
-        drop(scheduler);
-        interrupts::enable_and_hlt();
-        interrupts::disable();
+        scheduler.vain = 0;
+        scheduler.ring.pop_front()
+    };
+    if let Some(next) = next {
+        switch_to(next, Leaving::ForGood);
     }
+    unreachable!("the boot's thread never ends, so there is always another, and nobody runs one that ended")
 }
 
 /// Lets the other threads run until they wait.
@@ -269,6 +266,19 @@ pub(super) fn is_doomed() -> bool {
     scheduler.current.as_ref().and_then(|thread| thread.process.as_ref()).is_some_and(|process| process.is_doomed())
 }
 
+/// When the running thread got the processor.
+static SINCE: AtomicU64 = AtomicU64::new(0);
+
+/// Adds the time since the running thread got the processor, or this was last called, to its process's.
+pub(crate) fn note_time() {
+    let now = time::monotonic();
+    let since = SINCE.swap(now, Ordering::Relaxed);
+    // SAFETY: only the shared, immutable part of the task is read.
+    if let Some(task) = unsafe { task().as_ref() } {
+        task.process().add_time(now.saturating_sub(since));
+    }
+}
+
 /// How many threads there are beside the running one.
 pub(super) fn others() -> usize {
     SCHEDULER.lock().ring.len()
@@ -282,6 +292,7 @@ enum Leaving {
 
 /// Runs `next`; returns when the thread that called runs again. Interrupts are off.
 fn switch_to(next: Arc<Thread>, leaving: Leaving) {
+    note_time();
     let mut scheduler = SCHEDULER.lock();
     let Some(previous) = scheduler.current.replace(next.clone()) else { return };
     let from = previous.saved.get();
@@ -329,8 +340,23 @@ fn after_switch() {
 #[unsafe(naked)]
 unsafe extern "C" fn switch_stacks(save: *mut u64, load: u64) {
     naked_asm!(
-        "pushfq", "push rbx", "push rbp", "push r12", "push r13", "push r14", "push r15", "mov [rdi], rsp",
-        "mov rsp, rsi", "pop r15", "pop r14", "pop r13", "pop r12", "pop rbp", "pop rbx", "popfq", "ret",
+        "pushfq",
+        "push rbx",
+        "push rbp",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "mov [rdi], rsp",
+        "mov rsp, rsi",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "popfq",
+        "ret",
     )
 }
 
@@ -348,6 +374,11 @@ fn restore_vectors(state: &VectorState) {
     unsafe extern "C" fn restore(state: &VectorState) {
         naked_asm!("fxrstor64 [rdi]", "ret")
     }
+}
+
+/// Empties the running program's x87 and vector state, for another program.
+pub(super) fn reset_vectors() {
+    restore_vectors(&VectorState::first());
 }
 
 fn current_vectors() -> VectorState {

@@ -23,7 +23,7 @@ impl UserTraps for Traps {
         // `None`: there is no program, or its memory is in use further up the stack, where no fault is expected.
         match thread::with_space(|space| space.fault(address, wanted)) {
             Some(Ok(())) => Handled::Yes,
-            Some(Err(fault)) if frame.from_user() => end_by_fault(address, access, fault, frame),
+            Some(Err(fault)) if frame.is_from_user() => end_by_fault(address, access, fault, frame),
             _ => Handled::No,
         }
     }
@@ -43,6 +43,7 @@ impl UserTraps for Traps {
     }
 
     fn interrupted(&self, _frame: &mut TrapFrame) {
+        crate::dev::look_for_interrupt();
         if super::needs_attention() {
             super::attend();
         }

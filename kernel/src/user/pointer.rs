@@ -111,7 +111,7 @@ impl<T: FromBytes> UserArray<T> {
     /// `EFAULT`; `ENOMEM`.
     pub(crate) fn read(self) -> Result<Vec<T>> {
         let size = self.count.checked_mul(size_of::<T>()).ok_or(Errno::EFAULT)?;
-        let mut values = Vec::new();
+        let mut values: Vec<T> = Vec::new();
         values.try_reserve_exact(self.count).map_err(|_| Error::new(Errno::ENOMEM, "copying from a program"))?;
         // SAFETY: there is room for `count` values.
         unsafe { copy::from_user(values.as_mut_ptr().cast(), self.first.address, size)? };

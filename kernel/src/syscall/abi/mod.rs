@@ -12,11 +12,11 @@ mod statfs;
 mod terminal;
 mod time;
 
-pub(crate) use dirent::{DIRENT_HEADER, encode_dirent, encode_old_dirent};
+pub(crate) use dirent::{DIRENT_HEADER, encode_old_dirent};
 pub(crate) use exec::{Auxv, auxv};
 pub(crate) use io::{Flock, IoVec, OpenHow, PollFd};
 pub(crate) use process::{RLimit, RUsage, SigAction, SigAltStack, SysInfo, Tms, UtsName};
-pub(crate) use stat::{Stat, Statx, StatxTimestamp};
+pub(crate) use stat::{MountPlace, Stat, Statx};
 pub(crate) use statfs::LinuxStatFs;
 pub(crate) use terminal::{Termios, WinSize};
 pub(crate) use time::{TimeSpec, TimeVal, TimeZone, Utimbuf};

@@ -106,7 +106,11 @@ pub(crate) struct Areas {
 impl Areas {
     /// The area around `address`, with where it starts.
     pub(crate) fn find(&self, address: u64) -> Option<(u64, &Area)> {
-        self.by_start.range(..=address).next_back().filter(|(_, area)| address < area.end).map(|(&start, area)| (start, area))
+        self.by_start
+            .range(..=address)
+            .next_back()
+            .filter(|(_, area)| address < area.end)
+            .map(|(&start, area)| (start, area))
     }
 
     /// All areas, lowest first.

@@ -90,9 +90,15 @@ impl UserSpace {
         }
     }
 
+    /// Whether the page of `address` is in memory.
+    pub(crate) fn is_resident(&self, address: u64) -> bool {
+        self.pages.lookup(address).is_some()
+    }
+
     fn is_there(&self, page: u64, access: Rights) -> bool {
         self.pages.lookup(page).is_some_and(|mapping| {
-            (!access.contains(Rights::WRITE) || mapping.rights.write)
+            !mapping.hidden
+                && (!access.contains(Rights::WRITE) || mapping.rights.write)
                 && (!access.contains(Rights::EXECUTE) || mapping.rights.execute)
         })
     }

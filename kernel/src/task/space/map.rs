@@ -150,8 +150,7 @@ impl UserSpace {
         }
         self.areas.update(start, end, |area| area.rights = rights);
         if rights.is_empty() {
-            // The processor has no page that is there and not readable; kernel-side checks rely on the rights of
-            // pages too. A page that nobody may touch is kept as the kernel's own.
+            // The processor has no page that is there and not readable.
             self.pages.hide_range(start, end);
         } else {
             self.pages.protect_range(start, end, page_rights(rights));
