@@ -43,10 +43,14 @@ pub(crate) struct Mapping {
     pub(crate) owner: Owner,
     /// Whether it was written to since it was mapped.
     pub(crate) dirty: bool,
+    /// Whether nobody can touch it now: see [`AddressSpace::hide_range`].
+    pub(crate) hidden: bool,
 }
 
 /// Marks frames of the address space's own.
 const OWNED: Flags = Flags::BIT_9;
+/// Marks pages that are hidden, so that their entries are never zero.
+const HIDDEN: Flags = Flags::BIT_10;
 const TABLE: Flags = Flags::PRESENT.union(Flags::WRITABLE).union(Flags::USER_ACCESSIBLE);
 
 /// A program's view of memory.
@@ -162,11 +166,45 @@ impl AddressSpace {
         });
     }
 
+    /// Keeps every page of `start..end` from everybody, the kernel included, until [`Self::protect_range`] shows it again. The
+    /// frames stay, and what is in them.
+    pub(crate) fn hide_range(&mut self, start: u64, end: u64) {
+        self.for_each_page(start, end, |space, page| {
+            if let Some((table, index)) = space.slot(page) {
+                let entry = table.get(index);
+                table.set(index, Entry::new(entry.address(), entry.flags() & OWNED | HIDDEN));
+                space.flush(page);
+            }
+        });
+    }
+
+    /// Moves a page to another address, frame, rights and all; what was there is replaced. Nothing happens where no
+    /// page is mapped.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`]: nothing was moved.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::map`].
+    pub(crate) fn move_page(&mut self, from: u64, to: u64) -> Result<(), OutOfMemory> {
+        let Some((table, index)) = self.slot(from) else { return Ok(()) };
+        let entry = table.get(index);
+        if entry.is_used() {
+            let target = self.slot_or_new(to)?;
+            table.set(index, Entry::EMPTY);
+            self.flush(from);
+            self.replace(to, target, entry);
+        }
+        Ok(())
+    }
+
     /// Changes the rights of a page; false where none is mapped.
     pub(crate) fn protect(&mut self, page: u64, rights: Rights) -> bool {
         let Some((table, index)) = self.slot(page) else { return false };
         let entry = table.get(index);
-        if !entry.is_present() {
+        if !entry.is_used() {
             return false;
         }
         let kept = entry.flags() & (OWNED | Flags::ACCESSED | Flags::DIRTY);
@@ -203,7 +241,7 @@ impl AddressSpace {
                     (page & !(span - 1)) + span
                 }
                 None => {
-                    if table.get(index(page, 1)).is_present() {
+                    if table.get(index(page, 1)).is_used() {
                         visit(self, page);
                     }
                     page + PAGE_SIZE
@@ -233,7 +271,7 @@ impl AddressSpace {
     fn replace(&mut self, page: u64, (table, index): (Table, usize), entry: Entry) {
         let old = table.get(index);
         table.set(index, entry);
-        if old.is_present() {
+        if old.is_used() {
             self.flush(page);
             free(old);
         }
@@ -259,7 +297,7 @@ impl Drop for AddressSpace {
                     let Some(first) = second.next(index) else { continue };
                     for index in 0..512 {
                         let entry = first.get(index);
-                        if entry.is_present() {
+                        if entry.is_used() {
                             free(entry);
                         }
                     }
@@ -294,11 +332,12 @@ fn flags(rights: Rights) -> Flags {
 
 fn mapping(entry: Entry) -> Option<Mapping> {
     let flags = entry.flags();
-    entry.is_present().then(|| Mapping {
+    entry.is_used().then(|| Mapping {
         physical: entry.address(),
         rights: Rights { write: flags.contains(Flags::WRITABLE), execute: !flags.contains(Flags::NO_EXECUTE) },
         owner: if flags.contains(OWNED) { Owner::Space } else { Owner::Other },
         dirty: flags.contains(Flags::DIRTY),
+        hidden: !entry.is_present(),
     })
 }
 

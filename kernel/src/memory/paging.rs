@@ -55,6 +55,11 @@ impl Entry {
     pub(super) const fn is_present(self) -> bool {
         self.0 & 1 != 0
     }
+
+    /// Whether there is anything: a translation, or a page that is hidden.
+    pub(super) const fn is_used(self) -> bool {
+        self.0 != 0
+    }
 }
 
 /// A table in the direct map, by its physical address.
