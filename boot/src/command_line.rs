@@ -66,6 +66,8 @@ pub struct Options<'a> {
     pub overlay: OverlayMode,
     /// `failsafe`: boot the firmware alone, touching no disk.
     pub failsafe: bool,
+    /// `firmware.oci`: the firmware's archives are layers of an OCI image, with its whiteouts.
+    pub firmware_oci: bool,
     /// `suite=GLOB`: run the suites that match instead of the first program.
     pub suite: Option<&'a str>,
     /// `log=off|error|warn|info|debug|trace`.
@@ -134,6 +136,11 @@ const PARAMETERS: &[Parameter] = &[
         },
     },
     Parameter { key: "failsafe", expects: "no value", apply: |options, value| flag(&mut options.failsafe, value) },
+    Parameter {
+        key: "firmware.oci",
+        expects: "no value",
+        apply: |options, value| flag(&mut options.firmware_oci, value),
+    },
     Parameter {
         key: "suite",
         expects: "a pattern such as `overlay*`",

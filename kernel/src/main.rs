@@ -5,17 +5,24 @@
 extern crate alloc;
 
 mod console;
+mod dev;
 mod disks;
+mod exec;
+mod init;
 mod logging;
 mod machine;
 mod memory;
 mod platform;
 mod power;
+mod proc;
 mod random;
 mod runtime;
 mod suite;
+mod syscall;
+mod task;
 mod time;
 mod traps;
+mod user;
 mod wait;
 
 use boot::{BootInfo, Options};
@@ -43,8 +50,9 @@ extern "C" fn kernel_main(info: &'static BootInfo) -> ! {
     phase("clock", format_args!("{} MHz by {}", rates.tsc / 1_000_000, rates.source));
 
     // What it is for: suites or the first program.
+    task::init();
     match options.suite {
         Some(pattern) => suite::run(pattern),
-        None => power::off(),
+        None => init::run(info, &options),
     }
 }

@@ -14,7 +14,7 @@ use drivers::{IrqMutex, apic, clock, rtc};
 use spin::Once;
 
 use crate::traps::irq;
-use crate::wait;
+use crate::{task, wait};
 
 static CLOCK: Clock = Clock::new();
 static MEASURED: Once<(IrqMutex<Calibration>, Rates)> = Once::new();
@@ -45,7 +45,7 @@ pub(crate) fn init(calibration: Calibration, acpi: &Acpi, entry_tsc: u64) -> Rat
     let rates = calibration.finish();
     CLOCK.start(entry_tsc, rates.tsc);
     MEASURED.call_once(|| (IrqMutex::new(calibration), rates));
-    if let Some(vector) = irq::register(|_| ARMED.store(u64::MAX, Ordering::Relaxed), 0) {
+    if let Some(vector) = irq::register(on_interrupt, 0) {
         TIMER_VECTOR.call_once(|| vector);
     }
     match rtc::now(acpi.century) {
@@ -56,6 +56,12 @@ pub(crate) fn init(calibration: Calibration, acpi: &Acpi, entry_tsc: u64) -> Rat
         None => log::warn!("no real-time clock: the date is 1970-01-01"),
     }
     rates
+}
+
+/// The timer's interrupt: who waits is asked again, and what is due is done before a program goes on.
+fn on_interrupt(_: usize) {
+    ARMED.store(u64::MAX, Ordering::Relaxed);
+    task::request_attention();
 }
 
 /// The time from the kernel's first instruction to `tsc`; `None` before the clock runs.
