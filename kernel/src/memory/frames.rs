@@ -17,6 +17,9 @@ use spin::Mutex;
 /// The largest block is 2^18 frames: a gigabyte.
 const MAX_ORDER: usize = 18;
 
+/// How many single frames are kept out of the lists.
+const RECENT: usize = 64;
+
 /// The state of a frame that is in use or inside a block.
 const NOT_FREE_HEAD: u8 = 0xff;
 
@@ -43,6 +46,10 @@ struct Frames {
     heads: [u32; MAX_ORDER + 1],
     /// Bit n: the list of order n is not empty.
     nonempty: u32,
+    /// Single frames that were freed last, for the next that are wanted: splitting a block and joining it again takes
+    /// longer than all else.
+    recent: heapless::Vec<u32, RECENT>,
+    /// Free frames, the recent ones included.
     free: u64,
     total: u64,
 }
@@ -56,7 +63,15 @@ struct Links {
 
 impl Frames {
     const fn new() -> Self {
-        Self { states: &mut [], links: &mut [], heads: [NIL; MAX_ORDER + 1], nonempty: 0, free: 0, total: 0 }
+        Self {
+            states: &mut [],
+            links: &mut [],
+            heads: [NIL; MAX_ORDER + 1],
+            nonempty: 0,
+            recent: heapless::Vec::new(),
+            free: 0,
+            total: 0,
+        }
     }
 
     /// The links of a frame that begins a free block.
@@ -96,7 +111,20 @@ impl Frames {
         if order > MAX_ORDER {
             return None;
         }
-        let candidates = self.nonempty >> order << order;
+        if order == 0
+            && let Some(frame) = self.recent.pop()
+        {
+            self.free -= 1;
+            return Some(frame);
+        }
+        let mut candidates = self.nonempty >> order << order;
+        if candidates == 0 {
+            // With the recent frames back, there may be a block.
+            while let Some(frame) = self.recent.pop() {
+                self.join(frame, 0);
+            }
+            candidates = self.nonempty >> order << order;
+        }
         if candidates == 0 {
             return None;
         }
@@ -111,8 +139,15 @@ impl Frames {
         Some(frame)
     }
 
-    fn release(&mut self, mut frame: u32, mut order: usize) {
+    fn release(&mut self, frame: u32, order: usize) {
         self.free += 1 << order;
+        if order > 0 || self.recent.push(frame).is_err() {
+            self.join(frame, order);
+        }
+    }
+
+    /// Puts a block into its list, joined with its buddy as long as that is free.
+    fn join(&mut self, mut frame: u32, mut order: usize) {
         while order < MAX_ORDER {
             let buddy = frame ^ (1 << order);
             if self.states.get(buddy as usize) != Some(&(order as u8)) {
@@ -178,11 +213,15 @@ pub(super) unsafe fn add(range: Range<u64>) {
 /// Takes `count` frames in a row and returns the first one's physical address, which is aligned to the next
 /// power of two of the length. `None` when there is no such block. The contents are whatever was there.
 pub(crate) fn allocate(count: usize) -> Option<u64> {
-    let order = count.max(1).next_power_of_two().trailing_zeros() as usize;
     let mut frames = FRAMES.lock();
+    if count <= 1 {
+        return frames.allocate(0).map(|frame| u64::from(frame) * PAGE_SIZE);
+    }
+    let order = count.next_power_of_two().trailing_zeros() as usize;
     let first = frames.allocate(order)?;
-    let spare = first + count as u32..first + (1 << order);
-    frames.release_range(spare);
+    if !count.is_power_of_two() {
+        frames.release_range(first + count as u32..first + (1 << order));
+    }
     Some(u64::from(first) * PAGE_SIZE)
 }
 
@@ -193,6 +232,10 @@ pub(crate) fn allocate(count: usize) -> Option<u64> {
 /// They must have been allocated, in one block or several, and nothing may refer to them any more.
 pub(crate) unsafe fn release(start: u64, count: usize) {
     let first = (start / PAGE_SIZE) as u32;
+    if count == 1 {
+        FRAMES.lock().release(first, 0);
+        return;
+    }
     FRAMES.lock().release_range(first..first + count as u32);
 }
 

@@ -98,6 +98,26 @@ test!(
 
 test!(
     "boot",
+    fn copies_between_pages_that_collide_are_exact() {
+        let source = pattern((1 << 20) + 16);
+        let mut target = vec![0xee_u8; 1 << 20];
+        for length in [512, 600, 1000, 4095, 8192, 8199] {
+            // Large blocks begin at a multiple of a megabyte, so the same offset is the same place modulo that.
+            for offset in [0, 5, 4096] {
+                target[..16384].fill(0xee);
+                target[offset..offset + length].copy_from_slice(&source[offset..offset + length]);
+                ensure!(target[offset..offset + length] == source[offset..offset + length], "{length} at {offset}");
+                let untouched =
+                    target[..offset].iter().chain(&target[offset + length..16384]).all(|&byte| byte == 0xee);
+                ensure!(untouched, "{length} bytes at {offset}: bytes around it changed");
+            }
+        }
+        Ok(())
+    }
+);
+
+test!(
+    "boot",
     fn overlapping_moves_keep_the_bytes() {
         for length in (0..70).chain([100, 256, 1001]) {
             for distance in [1, 2, 7, 8, 9, 31, 64] {
