@@ -2,10 +2,16 @@
 
 use crate::{power, test};
 
-test!("power", fn switching_off() {
-    power::off()
-});
+test!(
+    "power",
+    fn switching_off() {
+        power::off()
+    }
+);
 
-test!("power", fn starting_again() {
-    power::restart()
-});
+test!(
+    "power",
+    fn starting_again() {
+        power::restart()
+    }
+);
