@@ -2,14 +2,21 @@
 //!
 //! [`FaultFs`] forwards everything; [`Control`] belongs to the test:
 //!
-//! ```ignore
-//! let (fs, control) = FaultFs::new(RamFs::new(context, &Options::default())?);
-//! control.fail_nth(Calls::CHANGES, 3, Errno::ENOSPC);    // the third change from now on fails, once
-//! …
-//! assert!(control.is_spent());                           // it was reached
+//! ```
+//! # use std::sync::Arc;
+//! # use contract::fault::{Calls, FaultFs};
+//! # use vfs::{Errno, FileSystem, FsContext, Name, NewKind, NewNode, Timestamp};
+//! # let context = FsContext { dev: 1, clock: Arc::new(|| Timestamp::EPOCH) };
+//! # let name = Name::new(b"f").unwrap();
+//! # let new = NewNode::new(NewKind::File, 0o600);
+//! let (fs, control) = FaultFs::new(ramfs::RamFs::new(context, &ramfs::Options::default()).unwrap());
+//! control.fail_nth(Calls::CHANGES, 1, Errno::ENOSPC); // the next change fails, once
+//! assert_eq!(fs.root().create(name, &new).unwrap_err(), Errno::ENOSPC);
+//! assert!(control.is_spent());
+//! fs.root().create(name, &new).unwrap();
 //! control.reset();
-//! stat_again();
-//! assert_eq!(control.count(Calls::all()), 0);            // a hot stat touches no filesystem
+//! // … something that shall not touch the filesystem …
+//! assert_eq!(control.count(Calls::all()), 0);
 //! ```
 //!
 //! A call that fails has no effect: the inner filesystem is not asked. Nodes that come back in as operands (of `link`,

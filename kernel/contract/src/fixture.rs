@@ -91,7 +91,7 @@ pub struct Mounted {
     /// Where the tests work: holds nothing but [`Setup::tree`]. The root, or a directory below it.
     pub base: Arc<dyn DirOps>,
     /// What the fixture needs to remount, check and clean up.
-    pub state: Option<Box<dyn Any + Send>>,
+    pub state: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Mounted {

@@ -8,10 +8,15 @@
 //!
 //! # On the host
 //!
-//! ```ignore
+//! A test file of the filesystem's crate, `contract` being a dev-dependency:
+//!
+//! ```
+//! use contract::{Features, Fixture, Mounted, Setup};
+//! use vfs::FileSystem;
+//!
 //! struct Ram;
 //!
-//! impl contract::Fixture for Ram {
+//! impl Fixture for Ram {
 //!     fn features(&self) -> Features {
 //!         Features::COMPLETE | Features::LIMITED_SPACE
 //!     }
@@ -19,13 +24,14 @@
 //!     fn mount(&self, setup: &Setup<'_>) -> vfs::Result<Mounted> {
 //!         let options = ramfs::Options { size_limit: setup.space, ..Default::default() };
 //!         let fs = ramfs::RamFs::new(setup.context.clone(), &options)?;
-//!         contract::tree::build(&(fs.root()), setup.tree)?;
+//!         contract::tree::build(&fs.root(), setup.tree)?;
 //!         Ok(Mounted::new(fs))
 //!     }
 //! }
 //!
-//! contract::contract_tests!(Ram);
-//! contract::stress_tests!(Ram);
+//! contract::contract_tests!(Ram); // a #[test] for each group, and the model
+//! contract::stress_tests!(Ram);   // threads
+//! # contract::run_group(&Ram, "link", "").verdict().unwrap();
 //! ```
 //!
 //! A disk's filesystem makes a directory on a fresh image, gives it as [`Mounted::base`], and checks the image in
@@ -55,6 +61,7 @@ pub mod stress;
 mod suite;
 pub mod tree;
 
+pub use base::sync::set_relax;
 pub use failure::{Failure, Outcome, expect_errno};
 pub use fixture::{Env, Features, Fixture, Mounted, Setup, TestClock};
 pub use suite::{GROUPS, Group, Report, Test, run_all, run_group, tests};

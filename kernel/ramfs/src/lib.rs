@@ -1,8 +1,8 @@
 //! A filesystem in memory: `/tmp`, the overlay's RAM upper, and a double for tests.
 //!
-//! [`RamFs`] is the filesystem, [`Options`] its limits. Inside, an [`inode::Inode`] is generic over its body: a file's
-//! [`content::Content`], a directory's [`dir::Directory`], a symbolic link's target, or a special node. Directory entries hold their
-//! nodes strongly; the node table holds them weakly, for handles. Nothing outlives its last name and its last user.
+//! [`RamFs`] is the filesystem, [`Options`] its limits. Inside, an `Inode` is generic over its body: a file's `Content` in
+//! pages, a `Directory`, a symbolic link's target, or a special node. Directory entries hold their nodes strongly; the
+//! node table holds them weakly, for handles. Nothing outlives its last name and its last user.
 //!
 //! # Locks, outermost first
 //!

@@ -20,3 +20,4 @@ impl Fixture for Ram {
 }
 
 contract::contract_tests!(Ram);
+contract::stress_tests!(Ram);
