@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::error::{Reason, TarError};
-use crate::header::{BLOCK, Header};
-use crate::reader::{Reader, is_zero};
+use crate::header::{BLOCK, Header, is_zero};
+use crate::reader::Reader;
 
 /// The bytes of an archive: in memory that stays (an initrd), in a `Vec`, in a file mapping. Cloning shares them.
 ///

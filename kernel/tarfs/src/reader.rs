@@ -9,7 +9,7 @@ use base::time::Timestamp;
 
 use crate::error::{Reason, Shown, TarError, kept};
 use crate::fingerprint::Fingerprint;
-use crate::header::{BLOCK, Header};
+use crate::header::{BLOCK, Header, foreign_format, is_zero};
 use crate::pax::{Keyword, Keywords};
 use crate::span::{PLACE_LIMIT, Span};
 use crate::sparse::{self, Extent, MapBuilder};
@@ -378,29 +378,4 @@ impl<'a> Reader<'a> {
         let rest = self.bytes.get(self.position..).unwrap_or_default();
         rest.first_chunk::<BLOCK>().is_none_or(|block| is_zero(block) || Header::is_valid(block))
     }
-}
-
-/// The name of another format that `head` is in.
-fn foreign_format(head: &[u8]) -> Option<&'static str> {
-    const FORMATS: [(&[u8], &str); 8] = [
-        (&[0x1f, 0x8b], "compressed by gzip"),
-        (&[0xfd, b'7', b'z', b'X', b'Z', 0], "compressed by xz"),
-        (&[0x28, 0xb5, 0x2f, 0xfd], "compressed by zstd"),
-        (b"BZh", "compressed by bzip2"),
-        (&[0x04, 0x22, 0x4d, 0x18], "compressed by lz4"),
-        (b"070701", "in cpio's format"),
-        (b"070702", "in cpio's format"),
-        (b"hsqs", "a squashfs image"),
-    ];
-    // A member of a tar may well be called "BZh": what a valid header says goes before.
-    if head.first_chunk::<BLOCK>().is_some_and(Header::is_valid) {
-        return None;
-    }
-    FORMATS.iter().find(|(magic, _)| head.starts_with(magic)).map(|&(_, format)| format)
-}
-
-/// Whether all bytes are zero.
-pub(crate) fn is_zero(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<8>();
-    words.iter().all(|word| *word == [0; 8]) && rest.iter().all(|&byte| byte == 0)
 }
