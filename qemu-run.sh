@@ -352,11 +352,18 @@ elif [[ -t 0 ]]; then
   # QEMU makes the terminal raw; every key but Ctrl-A goes to the guest.
   "${command[@]}" -chardev stdio,id=console,mux=on,signal=off -serial chardev:console || status=$?
 else
-  # A serial line has no end of file. Two end-of-transmission characters stand for it: the first ends a line that
-  # was not finished, the second the input.
+  # A serial line has no end of file: end-of-transmission characters stand for it. The first ends a line that was not
+  # finished, the second the input; more follow, since the end of a pipe is there for everyone who reads.
   exec {input}< <(
-    cat
+    # In the background, to be ended with this shell: what the guest did not want is for whoever reads next.
+    cat <&0 &
+    reader=$!
+    trap 'kill "$reader" 2>/dev/null; exit' TERM
+    wait "$reader"
     printf '\004\004'
+    while sleep 0.2; do
+      printf '\004'
+    done
   )
   feeder=$!
   "${command[@]}" -serial stdio <&"$input" || status=$?

@@ -5,10 +5,13 @@ use core::sync::atomic::{AtomicU16, Ordering};
 use drivers::acpi::{Acpi, PowerOff, Register};
 use spin::Once;
 
-use crate::console;
+use crate::{console, time};
 
 /// QEMU's `isa-debug-exit` port, or 0.
 static DEBUG_EXIT: AtomicU16 = AtomicU16::new(0);
+
+/// How long a machine may take to switch off, in nanoseconds.
+const PATIENCE: u64 = 2_000_000_000;
 
 static MACHINE: Once<Machine> = Once::new();
 
@@ -61,6 +64,11 @@ pub(crate) fn fail() -> ! {
 pub(crate) fn off() -> ! {
     if let Some(how) = MACHINE.get().and_then(|machine| machine.power_off) {
         drivers::power::off(how);
+        // An emulator takes its time.
+        let end = time::monotonic() + PATIENCE;
+        while time::monotonic() < end {
+            core::hint::spin_loop();
+        }
     } else {
         // Monitors without power management, such as Firecracker, end when the machine is reset.
         drivers::power::reset(MACHINE.get().and_then(|machine| machine.reset));
