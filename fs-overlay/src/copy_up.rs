@@ -133,7 +133,13 @@ impl<T: Kind + ?Sized> Leaf<T> {
             None => copy.stage(fs.upper_root()?, content)?,
         };
         let number = match lower.links {
-            Links::One => self.core.number(),
+            Links::One => {
+                let number = self.core.number();
+                if fs.number_of_upper(&staged)? != number {
+                    fs.claims.remember(staged.id().ino, number)?;
+                }
+                number
+            }
             // It parts from the other names of the lower inode, which keep the number.
             Links::Several => fs.numbering.number(FsIndex::UPPER, staged.id().ino)?,
         };
@@ -188,6 +194,7 @@ impl Copy<'_> {
         }
         let new = NewNode { kind, mode: attr.mode, uid: attr.uid, gid: attr.gid, xattrs: &[] };
         let staged = self.stage_with(parent, &new, &attributes)?;
+        self.fs.claims.forget(staged.id().ino);
 
         let mut mtime = SetTime::At(attr.mtime);
         let mut size = 0;

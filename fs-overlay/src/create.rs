@@ -11,6 +11,7 @@ use vfs::{
 
 use crate::copy_up::Content;
 use crate::format::YES;
+use crate::fs::Shared;
 use crate::identity::{FsIndex, Kind};
 use crate::leaf::Leaf;
 use crate::lookup::Found;
@@ -29,7 +30,7 @@ impl OverlayDir {
         }
         let node = upper.create_over(name, &NewNode { xattrs: &self.new_xattrs(new).borrowed(), ..*new })?;
         self.forget_listing();
-        let number = self.core.fs.numbering.number(FsIndex::UPPER, node.id().ino)?;
+        let number = self.core.fs.new_number(&node)?;
         Ok(self.node(name, of_upper(node, number))?.into_node())
     }
 
@@ -46,7 +47,7 @@ impl OverlayDir {
         }
         let attributes = NewAttributes::escaped(self, new);
         let node = upper.create_unnamed(&NewNode { xattrs: &attributes.borrowed(), ..*new })?;
-        let number = self.core.fs.numbering.number(FsIndex::UPPER, node.id().ino)?;
+        let number = self.core.fs.new_number(&node)?;
         let name = Name::new(b"#unnamed")?;
         Ok(self.node(name, of_upper(node, number))?.into_node())
     }
@@ -122,6 +123,15 @@ impl<'a> NewAttributes<'a> {
 
     fn borrowed(&self) -> Vec<(&[u8], &[u8])> {
         self.0.iter().map(|(name, value)| (&**name, *value)).collect()
+    }
+}
+
+impl Shared {
+    /// The number of an inode that was just made in the upper.
+    fn new_number(&self, node: &Node) -> Result<u64> {
+        let ino = node.id().ino;
+        self.claims.forget(ino);
+        self.numbering.number(FsIndex::UPPER, ino)
     }
 }
 

@@ -51,11 +51,13 @@ impl NodeOps for OverlayDir {
     }
 
     fn set_xattr(&self, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
+        self.core.fs.writable()?;
         let name = xattr::check_set(self.core.fs.names, &**self.top()?, name, mode)?;
         self.copy_up()?.set_xattr(&name, value, mode)
     }
 
     fn remove_xattr(&self, name: &[u8]) -> Result<()> {
+        self.core.fs.writable()?;
         let name = xattr::check_remove(self.core.fs.names, &**self.top()?, name)?;
         self.copy_up()?.remove_xattr(&name)
     }

@@ -10,7 +10,7 @@ use hashbrown::HashSet;
 use vfs::{DirOps, FileSystem, Result, StatFs};
 
 use crate::format::Names;
-use crate::identity::{Depth, FsIndex, Numbering, Table};
+use crate::identity::{Claims, Depth, FsIndex, Numbering, Table};
 use crate::merge::Whiteouts;
 use crate::mount::InUse;
 use crate::node::OverlayDir;
@@ -54,6 +54,7 @@ pub(crate) struct Shared {
     /// The roots of all layers and the work directory: none may be met inside another layer.
     pub(crate) traps: HashSet<(FsIndex, u64)>,
     pub(crate) numbering: Numbering,
+    pub(crate) claims: Claims,
     pub(crate) table: Table,
     pub(crate) recent: RecentListings,
     /// Held while a directory can move: the shape of the tree stays.

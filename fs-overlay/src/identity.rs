@@ -5,7 +5,8 @@
 //! inodes it is: `number = filesystem << shift | inode`. Filesystem 0 is the upper's, so its numbers stay as they
 //! are. An object keeps the number of the lower inode it began as: in memory over its copy-up, and over remounts
 //! through the `origin` attribute. With `shift` 40, and 50 for an overlay over overlays, every real inode number below 2^40
-//! (2^50) fits; a larger one gets the next free number of a range of its own, which it keeps until the unmount.
+//! (2^50) fits; a larger one gets the next free number of a range of its own, which it keeps until the unmount. Where an
+//! `origin` cannot be recorded (the lower filesystem has no handles), [`Claims`] keeps the number until the unmount.
 //!
 //! # Table
 //! [`Table`] holds nodes weakly under a [`Key`]: where the object's content is. A lower object that is copied up changes
@@ -75,6 +76,33 @@ impl Numbering {
         large.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         let next = 1 << (self.shift + FILESYSTEM_BITS) | large.len() as u64;
         Ok(*large.entry((filesystem, ino)).or_insert(next))
+    }
+}
+
+/// Numbers of upper inodes that their `origin` attributes do not tell. A leaf lock.
+#[derive(Debug, Default)]
+pub(crate) struct Claims(Mutex<HashMap<u64, u64>>);
+
+impl Claims {
+    /// The number of upper inode `ino`, if it is remembered.
+    pub(crate) fn number(&self, ino: u64) -> Option<u64> {
+        self.0.lock().get(&ino).copied()
+    }
+
+    /// Remembers it.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn remember(&self, ino: u64, number: u64) -> Result<()> {
+        let mut claims = self.0.lock();
+        claims.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        claims.insert(ino, number);
+        Ok(())
+    }
+
+    /// Forgets upper inode `ino`: another has its number now.
+    pub(crate) fn forget(&self, ino: u64) {
+        self.0.lock().remove(&ino);
     }
 }
 

@@ -158,11 +158,13 @@ impl<T: Kind + ?Sized> NodeOps for Leaf<T> {
     }
 
     fn set_xattr(&self, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
+        self.core.fs.writable()?;
         let name = xattr::check_set(self.core.fs.names, self.top()?, name, mode)?;
         self.copy_up(Content::Whole)?.set_xattr(&name, value, mode)
     }
 
     fn remove_xattr(&self, name: &[u8]) -> Result<()> {
+        self.core.fs.writable()?;
         let name = xattr::check_remove(self.core.fs.names, self.top()?, name)?;
         self.copy_up(Content::Whole)?.remove_xattr(&name)
     }

@@ -392,10 +392,12 @@ impl Shared {
 
     /// The number of a leaf of the upper: that of the lower inode it was copied up from, if that is known and has no
     /// other name.
-    fn number_of_upper(&self, node: &Node) -> Result<u64> {
-        match self.origin_of(node)? {
-            Some((filesystem, ino)) => self.numbering.number(filesystem, ino),
-            None => self.numbering.number(FsIndex::UPPER, node.id().ino),
+    pub(crate) fn number_of_upper(&self, node: &Node) -> Result<u64> {
+        let ino = node.id().ino;
+        match (self.origin_of(node)?, self.claims.number(ino)) {
+            (Some((filesystem, original)), _) => self.numbering.number(filesystem, original),
+            (None, Some(number)) => Ok(number),
+            (None, None) => self.numbering.number(FsIndex::UPPER, ino),
         }
     }
 

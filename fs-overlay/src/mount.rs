@@ -11,7 +11,7 @@ use vfs::{DirOps, Errno, Error, FileSystem, FsContext, Name, NewKind, NewNode, N
 
 use crate::format::{Names, Opaque};
 use crate::fs::{LayerFs, LowerLayer, OverlayFs, Shared, UpperLayer};
-use crate::identity::{Depth, FsIndex, Key, LayerIndex, Numbering, Table};
+use crate::identity::{Claims, Depth, FsIndex, Key, LayerIndex, Numbering, Table};
 use crate::merge::Whiteouts;
 use crate::node::{Core, DirParts, LowerDir, OverlayDir, Place};
 use crate::options::{LOWERS_MAX, MountError, Options, SyncMode};
@@ -138,6 +138,7 @@ impl OverlayFs {
             traps: found.traps,
             upper,
             lowers: lowers.into(),
+            claims: Claims::default(),
             table: Table::default(),
             recent: RecentListings::default(),
             rename: Mutex::new(()),
@@ -271,7 +272,8 @@ impl Survey {
             let uuid = uuids[index];
             let others =
                 uuids.iter().enumerate().filter(|&(other, same)| other != index && is_lower(other) && *same == uuid);
-            is_lower(index) && uuid != [0; 16] && others.count() == 0
+            // None at all is as good as any, if only one filesystem has none.
+            is_lower(index) && others.count() == 0
         };
         let layer_fs = |(index, fs): (usize, &Arc<dyn FileSystem>)| LayerFs {
             fs: Arc::clone(fs),

@@ -67,6 +67,25 @@ fn leaves_a_trace_on_linux(tree: &Tree, op: &Op) -> bool {
     }
 }
 
+/// The uppers change sides: each must show there what it showed here.
+fn interchange(ours: &Ours, linux: &Linux, replay: &str) {
+    let expected = Tree::of(&*ours.fs).dump(Detail::Content);
+    linux.unmount();
+
+    let upper: Arc<dyn FileSystem> = ram();
+    ops::build(&Tree::of(&*upper), &linux::items_of(&linux.upper()));
+    let shown = differences(&Tree::of(&*overlay(&upper, &ours.lowers)).dump(Detail::Content), &expected);
+    let shown: Vec<_> = shown.into_iter().filter(|line| !line.starts_with("/\n")).collect();
+    assert!(shown.is_empty(), "Linux's upper shows another tree here; {replay}\n{}", shown.join("\n"));
+
+    linux.clear_upper();
+    linux::build(&linux.upper(), &ops::items_of(&Tree::of(&*ours.upper)));
+    linux.mount().unwrap();
+    let shown = differences(&expected, &linux::dump(&linux.merged(), Detail::Content));
+    let shown: Vec<_> = shown.into_iter().filter(|line| !line.starts_with("/\n")).collect();
+    assert!(shown.is_empty(), "our upper shows another tree on Linux; {replay}\n{}", shown.join("\n"));
+}
+
 fn run(seed: u64, operations: u64) -> bool {
     let mut random = Random::new(seed);
     let lowers = usize::try_from(1 + random.below(3)).unwrap();
@@ -103,6 +122,7 @@ fn run(seed: u64, operations: u64) -> bool {
         }
     }
     compare(&ours, "at the end");
+    interchange(&ours, &linux, &replay);
     true
 }
 

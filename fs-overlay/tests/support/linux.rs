@@ -80,6 +80,15 @@ impl Linux {
         Ok(())
     }
 
+    /// Empties the upper layer and the work directory.
+    pub(crate) fn clear_upper(&self) {
+        for dir in [self.upper(), self.root.join("w")] {
+            fs::remove_dir_all(&dir).unwrap();
+            fs::create_dir(&dir).unwrap();
+            rustix::fs::chmod(&dir, Mode::from_raw_mode(0o755)).unwrap();
+        }
+    }
+
     pub(crate) fn unmount(&self) {
         rustix::mount::unmount(self.merged(), UnmountFlags::empty()).unwrap();
     }
@@ -294,4 +303,44 @@ fn xattrs(path: &Path) -> BTreeMap<String, Vec<u8>> {
         found.insert(String::from_utf8(name.to_vec()).unwrap(), value);
     }
     found
+}
+
+/// What a directory of Linux's holds, to be built elsewhere.
+pub(crate) fn items_of(root: &Path) -> Vec<Item> {
+    let mut items = Vec::new();
+    collect(root, "", &mut BTreeMap::new(), &mut items);
+    items
+}
+
+fn collect(dir: &Path, prefix: &str, seen: &mut BTreeMap<u64, String>, items: &mut Vec<Item>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+        let real = entry.path();
+        let meta = fs::symlink_metadata(&real).unwrap();
+        let kind = meta.file_type();
+        let kind = if kind.is_char_device() && meta.rdev() == 0 {
+            ItemKind::Whiteout
+        } else if kind.is_dir() {
+            ItemKind::Dir
+        } else if let Some(other) = seen.get(&meta.ino()) {
+            ItemKind::HardLink(other.clone())
+        } else if kind.is_file() {
+            ItemKind::File(fs::read(&real).unwrap())
+        } else if kind.is_symlink() {
+            ItemKind::Symlink(fs::read_link(&real).unwrap().into_os_string().into_string().unwrap())
+        } else if kind.is_fifo() {
+            ItemKind::Fifo
+        } else {
+            ItemKind::Device(rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()))
+        };
+        seen.insert(meta.ino(), path.clone());
+        let mode = u16::try_from(meta.mode() & 0o7777).unwrap();
+        let xattrs = xattrs(&real).into_iter().collect();
+        items.push(Item { path: path.clone(), kind, mode, owner: (meta.uid(), meta.gid()), xattrs });
+        if meta.is_dir() {
+            collect(&real, &path, seen, items);
+        }
+    }
 }

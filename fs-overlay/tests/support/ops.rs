@@ -1,11 +1,13 @@
 //! Random trees and random operations, the same for every side that they are done on.
 
+use std::collections::BTreeMap;
+
 use vfs::{
-    DeviceNumber, Errno, Expect, FileType, NewKind, NewNode, Node, OpenIntent, RenameMode, RenameOp, Result, SetAttr,
+    DeviceNumber, DirOps, Errno, Expect, FileType, NewKind, NewNode, Node, OpenIntent, RenameMode, RenameOp, Result, SetAttr,
     SetTime, Timestamp, XattrMode,
 };
 
-use super::{OLD, Random, Tree, write_all};
+use super::{OLD, Random, Tree, entries, read_all, write_all};
 
 /// An entry of a layer before the overlay is mounted.
 #[derive(Debug, Clone)]
@@ -127,6 +129,41 @@ pub(crate) fn build(tree: &Tree, items: &[Item]) {
         tree.get(&item.path).unwrap().ops().set_attr(&old).unwrap();
     }
     tree.0.set_attr(&old).unwrap();
+}
+
+/// What a layer in memory holds, to be built elsewhere.
+pub(crate) fn items_of(tree: &Tree) -> Vec<Item> {
+    let mut items = Vec::new();
+    let mut seen = BTreeMap::new();
+    collect(&*tree.0, "", &mut seen, &mut items);
+    items
+}
+
+fn collect(dir: &dyn DirOps, prefix: &str, seen: &mut BTreeMap<u64, String>, items: &mut Vec<Item>) {
+    for (name, ..) in entries(dir) {
+        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
+        let node = dir.lookup(super::name(&name)).unwrap().unwrap();
+        let attr = node.attr().unwrap();
+        let mut xattrs = Vec::new();
+        node.ops().list_xattrs(&mut |name| xattrs.push((String::from_utf8(name.to_vec()).unwrap(), Vec::new()))).unwrap();
+        for (name, value) in &mut xattrs {
+            *value = node.ops().xattr(name.as_bytes()).unwrap().unwrap();
+        }
+        let kind = match &node {
+            _ if attr.is_whiteout() => ItemKind::Whiteout,
+            Node::Dir(_) => ItemKind::Dir,
+            _ if seen.contains_key(&attr.ino) => ItemKind::HardLink(seen[&attr.ino].clone()),
+            Node::File(file) => ItemKind::File(read_all(&**file).unwrap()),
+            Node::Symlink(link) => ItemKind::Symlink(String::from_utf8(link.target().unwrap()).unwrap()),
+            Node::Special(_) if attr.kind == FileType::Fifo => ItemKind::Fifo,
+            Node::Special(_) => ItemKind::Device(attr.rdev.major, attr.rdev.minor),
+        };
+        seen.insert(attr.ino, path.clone());
+        items.push(Item { path: path.clone(), kind, mode: attr.mode, owner: (attr.uid, attr.gid), xattrs });
+        if let Node::Dir(dir) = &node {
+            collect(&**dir, &path, seen, items);
+        }
+    }
 }
 
 /// One operation on a tree.
