@@ -30,7 +30,8 @@ pub enum AllocateMode {
 
 /// A regular file. Offsets and lengths are in bytes. A write or a change of size sets mtime and ctime.
 pub trait FileOps: NodeOps {
-    /// Called at every open, before the descriptor exists.
+    /// Called at every open, before the descriptor exists. After [`OpenIntent::Truncate`] the file is empty, its times
+    /// changed as by [`set_len`](Self::set_len).
     ///
     /// # Errors
     /// `EROFS`, `ENOSPC`, `EIO`.
