@@ -69,7 +69,7 @@ impl OverlayDir {
         let leaf = node.downcast_ref::<Leaf<T>>().filter(|leaf| self.shares_overlay(&leaf.core));
         let leaf = leaf.ok_or_else(|| Error::new(Errno::EXDEV, "link to a node of another filesystem"))?;
         self.expect_absent(name)?;
-        if leaf.upper().is_none() && leaf.position().is_none() {
+        if leaf.is_gone() {
             return Err(Error::new(Errno::ENOENT, "link to a removed file"));
         }
         leaf.copy_up(Content::Whole)?;

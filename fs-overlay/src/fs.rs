@@ -86,7 +86,7 @@ impl OverlayFs {
         self.shared.options
     }
 
-    /// How many nodes are in memory: those in use, the root included.
+    /// How many nodes are in use, without the root.
     #[must_use]
     pub fn nodes_in_use(&self) -> usize {
         self.shared.table.len()

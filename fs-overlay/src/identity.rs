@@ -13,6 +13,7 @@
 //! its key in the moment of publication. The table's lock is a leaf: nothing is called and nothing dropped under it.
 
 use alloc::sync::{Arc, Weak};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use base::sync::Mutex;
 use hashbrown::HashMap;
@@ -154,11 +155,6 @@ impl OverlayNode {
         }
     }
 
-    /// The address that tells live nodes apart.
-    pub(crate) fn address(&self) -> usize {
-        core::ptr::from_ref(self.core()).addr()
-    }
-
     /// Whether it is in lower layers only, and at `name` in `parent`.
     pub(crate) fn is_lower_at(&self, parent: &OverlayDir, name: Name<'_>) -> bool {
         match self {
@@ -192,18 +188,26 @@ impl WeakNode {
 
 struct Listed {
     node: WeakNode,
-    /// [`OverlayNode::address`], for a node that is being dropped can no more be asked.
-    address: usize,
+    /// Whose entry it is: a node that is being dropped must not take out the entry of its successor.
+    serial: u64,
 }
 
 /// The nodes in use.
 #[derive(Default)]
-pub(crate) struct Table(Mutex<HashMap<Key, Listed>>);
+pub(crate) struct Table {
+    nodes: Mutex<HashMap<Key, Listed>>,
+    serial: AtomicU64,
+}
 
 impl Table {
+    /// A number that no other node has.
+    pub(crate) fn next_serial(&self) -> u64 {
+        self.serial.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// The node in use under `key`.
     pub(crate) fn find(&self, key: &Key) -> Option<OverlayNode> {
-        self.0.lock().get(key).and_then(|listed| listed.node.upgrade())
+        self.nodes.lock().get(key).and_then(|listed| listed.node.upgrade())
     }
 
     /// Lists `node` under its key, or returns the one that is there already.
@@ -211,8 +215,8 @@ impl Table {
     /// # Errors
     /// `ENOMEM`.
     pub(crate) fn enter(&self, key: Key, node: &OverlayNode) -> Result<Option<OverlayNode>> {
-        let listed = Listed { node: node.downgrade(), address: node.address() };
-        let mut table = self.0.lock();
+        let listed = Listed { node: node.downgrade(), serial: node.core().serial() };
+        let mut table = self.nodes.lock();
         table.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         match table.entry(key) {
             Entry::Occupied(mut entry) => match entry.get().node.upgrade() {
@@ -231,17 +235,17 @@ impl Table {
         }
     }
 
-    /// Lists the node at `address` under `new` instead of `old`. It stays unlisted where memory is short: it is then
+    /// Lists the node of this serial number under `new` instead of `old`. It stays unlisted where memory is short: it is then
     /// found again as another node, whose content is the same inode of the upper.
-    pub(crate) fn rekey(&self, old: &Key, new: Key, address: usize) {
+    pub(crate) fn rekey(&self, old: &Key, new: Key, serial: u64) {
         let mut stale = None;
-        let mut table = self.0.lock();
+        let mut table = self.nodes.lock();
         if table.try_reserve(1).is_err() {
             log::warn!("overlay: out of memory for the node table");
             return;
         }
         if let Entry::Occupied(entry) = table.entry(old.clone())
-            && entry.get().address == address
+            && entry.get().serial == serial
         {
             let listed = entry.remove();
             stale = table.insert(new, listed);
@@ -250,11 +254,11 @@ impl Table {
         drop(stale);
     }
 
-    /// Forgets the node at `address`, if it is listed under `key`.
-    pub(crate) fn forget(&self, key: &Key, address: usize) {
-        let mut table = self.0.lock();
+    /// Forgets the node of this serial number, if it is listed under `key`.
+    pub(crate) fn forget(&self, key: &Key, serial: u64) {
+        let mut table = self.nodes.lock();
         let stale = match table.get(key) {
-            Some(listed) if listed.address == address => table.remove(key),
+            Some(listed) if listed.serial == serial => table.remove(key),
             _ => None,
         };
         drop(table);
@@ -263,7 +267,7 @@ impl Table {
 
     /// How many nodes are in use.
     pub(crate) fn len(&self) -> usize {
-        self.0.lock().len()
+        self.nodes.lock().len()
     }
 }
 

@@ -90,8 +90,17 @@ impl<T: Kind + ?Sized> Leaf<T> {
     pub(crate) fn set_upper(&self, upper: Arc<T>, number: u64) {
         self.core.moved_to_upper(upper.id().ino, number);
         self.upper.call_once(|| upper);
-        let old = mem::replace(&mut *self.place.lock(), Place::Upper);
-        drop(old);
+        let mut place = self.place.lock();
+        if matches!(*place, Place::At { .. }) {
+            let old = mem::replace(&mut *place, Place::Upper);
+            drop(place);
+            drop(old);
+        }
+    }
+
+    /// Whether its name was removed before it was copied up.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(*self.place.lock(), Place::Gone)
     }
 
     /// Parent and name of a leaf that is not in the upper; `None` if it was removed.
@@ -140,7 +149,7 @@ impl<T: Kind + ?Sized> NodeOps for Leaf<T> {
         let mut attr = self.top()?.attr()?;
         let id = self.id();
         (attr.dev, attr.ino) = (id.dev, id.ino);
-        if self.upper.get().is_none() && matches!(*self.place.lock(), Place::Gone) {
+        if self.is_gone() {
             attr.nlink = 0;
         }
         Ok(attr)

@@ -22,13 +22,16 @@ pub(crate) struct Core {
     /// The inode number; changes only where a lower hard link parts from its other names.
     number: AtomicU64,
     key: Mutex<Key>,
+    /// Tells nodes apart, also while they are dropped.
+    serial: u64,
     /// Held while the node is copied up.
     pub(crate) copying: Mutex<()>,
 }
 
 impl Core {
     pub(crate) fn new(fs: Arc<Shared>, number: u64, key: Key) -> Self {
-        Self { fs, number: AtomicU64::new(number), key: Mutex::new(key), copying: Mutex::new(()) }
+        let serial = fs.table.next_serial();
+        Self { fs, number: AtomicU64::new(number), key: Mutex::new(key), serial, copying: Mutex::new(()) }
     }
 
     pub(crate) fn id(&self) -> NodeId {
@@ -48,7 +51,7 @@ impl Core {
     pub(crate) fn moved_to_upper(&self, ino: u64, number: u64) {
         let new = Key::Upper(ino);
         let mut key = self.key.lock();
-        self.fs.table.rekey(&key, new.clone(), self.address());
+        self.fs.table.rekey(&key, new.clone(), self.serial);
         *key = new;
         self.number.store(number, Ordering::Relaxed);
     }
@@ -60,11 +63,11 @@ impl Core {
 
     /// Takes the node out of the table: it is being dropped, or can never be looked up again.
     pub(crate) fn forget(&self) {
-        self.fs.table.forget(&self.key.lock(), self.address());
+        self.fs.table.forget(&self.key.lock(), self.serial);
     }
 
-    fn address(&self) -> usize {
-        core::ptr::from_ref(self).addr()
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
     }
 }
 

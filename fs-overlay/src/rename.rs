@@ -99,7 +99,7 @@ impl OverlayDir {
             (Some(_), RenameMode::NoReplace) => return Err(Errno::EEXIST.into()),
             (None, RenameMode::Exchange) => return Err(Errno::ENOENT.into()),
             (Some(target), RenameMode::Replace | RenameMode::Exchange)
-                if target.node.address() == source.node.address() =>
+                if target.node.core().serial() == source.node.core().serial() =>
             {
                 return Ok(None);
             }
