@@ -3,6 +3,7 @@
 //! Every task has a [`Credentials`] of its own. What the ids allow is decided in [`crate::permission`] alone.
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{Attr, Errno, Result, mode};
 
@@ -135,9 +136,17 @@ impl Ids {
     }
 }
 
+static NEXT_STAMP: AtomicU64 = AtomicU64::new(1);
+
+fn new_stamp() -> u64 {
+    NEXT_STAMP.fetch_add(1, Ordering::Relaxed)
+}
+
 /// Who a task is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Credentials {
+    /// Changes with every change: `linkat(2)` wants to know whether a descriptor was opened by the same credentials.
+    stamp: u64,
     uid: Ids,
     gid: Ids,
     groups: Arc<[u32]>,
@@ -157,12 +166,17 @@ impl Credentials {
     pub fn user(uid: u32, gid: u32, groups: &[u32]) -> Self {
         let capabilities = if uid == 0 { Capabilities::all() } else { Capabilities::empty() };
         Self {
+            stamp: new_stamp(),
             uid: Ids::all(uid),
             gid: Ids::all(gid),
             groups: groups.into(),
             permitted: capabilities,
             effective: capabilities,
         }
+    }
+
+    pub(crate) const fn stamp(&self) -> u64 {
+        self.stamp
     }
 
     /// The user ids.
@@ -241,6 +255,7 @@ impl Credentials {
     pub fn set_fsuid(&mut self, uid: u32) -> u32 {
         let before = self.uid.file_system;
         if let Some(new) = self.uid.set_fs(uid, self.capable(Capabilities::CAP_SETUID)) {
+            self.stamp = new_stamp();
             self.uid = new;
             if before == 0 && uid != 0 {
                 self.effective.remove(Capabilities::FILE_SYSTEM);
@@ -257,6 +272,7 @@ impl Credentials {
     /// `EPERM`.
     pub fn set_gid(&mut self, gid: u32) -> Result<()> {
         self.gid = self.gid.set(gid, self.capable(Capabilities::CAP_SETGID))?;
+        self.stamp = new_stamp();
         Ok(())
     }
 
@@ -266,6 +282,7 @@ impl Credentials {
     /// `EPERM`.
     pub fn set_regid(&mut self, real: Option<u32>, effective: Option<u32>) -> Result<()> {
         self.gid = self.gid.set_re(real, effective, self.capable(Capabilities::CAP_SETGID))?;
+        self.stamp = new_stamp();
         Ok(())
     }
 
@@ -275,6 +292,7 @@ impl Credentials {
     /// `EPERM`.
     pub fn set_resgid(&mut self, ids: [Option<u32>; 3]) -> Result<()> {
         self.gid = self.gid.set_res(ids, self.capable(Capabilities::CAP_SETGID))?;
+        self.stamp = new_stamp();
         Ok(())
     }
 
@@ -282,6 +300,7 @@ impl Credentials {
     pub fn set_fsgid(&mut self, gid: u32) -> u32 {
         let before = self.gid.file_system;
         if let Some(new) = self.gid.set_fs(gid, self.capable(Capabilities::CAP_SETGID)) {
+            self.stamp = new_stamp();
             self.gid = new;
         }
         before
@@ -299,6 +318,7 @@ impl Credentials {
             return Err(Errno::EINVAL.into());
         }
         self.groups = groups.into();
+        self.stamp = new_stamp();
         Ok(())
     }
 
@@ -312,6 +332,7 @@ impl Credentials {
         }
         self.permitted = permitted;
         self.effective = effective;
+        self.stamp = new_stamp();
         Ok(())
     }
 
@@ -329,6 +350,7 @@ impl Credentials {
     #[must_use]
     pub fn after_exec(&self, file: &Attr, set_id: SetIdOnExec) -> Self {
         let mut new = self.clone();
+        new.stamp = new_stamp();
         if set_id == SetIdOnExec::Honoured {
             if file.mode & mode::SET_UID != 0 {
                 new.uid.effective = file.uid;
@@ -350,6 +372,7 @@ impl Credentials {
     /// Takes new user ids, and lets capabilities follow (`capabilities(7)`, "Effect of user ID changes").
     fn change_uid(&mut self, new: Ids) {
         let old = core::mem::replace(&mut self.uid, new);
+        self.stamp = new_stamp();
         if old.has(0) && !new.has(0) {
             self.permitted = Capabilities::empty();
             self.effective = Capabilities::empty();

@@ -173,9 +173,9 @@ pub(crate) enum XattrAccess {
 /// Whether the caller may use the extended attribute `name` (`xattr(7)`): `EPERM` or `ENODATA` by its class, `EACCES` by the bits,
 /// `EOPNOTSUPP` for an unknown class.
 pub(crate) fn xattr(who: &Credentials, inode: &Triple, name: &[u8], access: XattrAccess) -> Result<()> {
-    let refused = match access {
-        XattrAccess::Read => Errno::ENODATA,
-        XattrAccess::Write => Errno::EPERM,
+    let (refused, want) = match access {
+        XattrAccess::Read => (Errno::ENODATA, Access::READ),
+        XattrAccess::Write => (Errno::EPERM, Access::WRITE),
     };
     if name.starts_with(b"user.") {
         if !matches!(inode.kind, FileType::File | FileType::Dir) {
@@ -185,7 +185,6 @@ pub(crate) fn xattr(who: &Credentials, inode: &Triple, name: &[u8], access: Xatt
         if sticky && access == XattrAccess::Write && !owns(who, inode) {
             return Err(Errno::EPERM.into());
         }
-        let want = if access == XattrAccess::Read { Access::READ } else { Access::WRITE };
         return check(who, inode, want);
     }
     if name.starts_with(b"trusted.") {
@@ -209,6 +208,7 @@ pub(crate) fn xattr(who: &Credentials, inode: &Triple, name: &[u8], access: Xatt
     if name.starts_with(b"system.") {
         return Ok(());
     }
+    check(who, inode, want)?;
     Err(Errno::EOPNOTSUPP.into())
 }
 
@@ -226,12 +226,13 @@ pub(crate) fn may_follow(on: Protections, who: &Credentials, dir: &Triple, link:
     }
 }
 
-/// `fs.protected_fifos` and `fs.protected_regular`: whether `O_CREAT` opens what is there already.
+/// `fs.protected_fifos` and `fs.protected_regular`: whether `O_CREAT` opens what is there already. No setting lets it open others'
+/// devices and sockets in a sticky directory.
 pub(crate) fn may_open_existing(on: Protections, who: &Credentials, dir: &Triple, inode: &Triple) -> Result<()> {
     let protected = match inode.kind {
         FileType::Fifo => on.fifos,
         FileType::File => on.regular,
-        _ => Protection::Off,
+        _ => Protection::On,
     };
     let fsuid = who.uid().file_system;
     if protected == Protection::Off || !is_shared(dir) || inode.uid == dir.uid || inode.uid == fsuid {

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Kind, OpenFile};
 use crate::context::Context;
+use crate::device::{OpenDevice, Seeking};
 use crate::flags::{MountFlags, OpenFlags, RW_COUNT_MAX, RwFlags};
 use crate::{Errno, FileOps, Result, SetAttr, SyncKind, permission};
 
@@ -199,7 +200,7 @@ impl OpenFile {
         flags: OpenFlags,
         each: impl FnOnce(u64, &mut dyn FnMut(u64, &mut [u8]) -> Result<usize>) -> Result<usize>,
     ) -> Result<usize> {
-        self.not_path()?;
+        self.check_at(at)?;
         if !flags.reads() {
             return Err(Errno::EBADF.into());
         }
@@ -223,9 +224,6 @@ impl OpenFile {
                 each(offset, &mut |offset, buf| device.read(offset, buf, flags))
             }),
             Kind::Pipe(pipe) => {
-                if at != At::Position {
-                    return Err(Errno::ESPIPE.into());
-                }
                 let mut any = false;
                 each(0, &mut |_, buf| {
                     // Once something has come, a vector takes no more than is there.
@@ -240,7 +238,7 @@ impl OpenFile {
     }
 
     fn write_with(&self, ctx: &Context, at: At, data: &[&[u8]], flags: OpenFlags) -> Result<usize> {
-        self.not_path()?;
+        self.check_at(at)?;
         if !flags.writes() {
             return Err(Errno::EBADF.into());
         }
@@ -275,13 +273,22 @@ impl OpenFile {
             Kind::Device(device) => self.device_at(&**device, at, total, |offset| {
                 write_each(data, total, |done, part| device.write(offset + done as u64, part, flags))
             }),
-            Kind::Pipe(pipe) => {
-                if at != At::Position {
-                    return Err(Errno::ESPIPE.into());
-                }
-                write_each(data, total, |_, part| pipe.write(part, flags))
-            }
+            Kind::Pipe(pipe) => write_each(data, total, |_, part| pipe.write(part, flags)),
         }
+    }
+
+    /// Whether there can be a transfer at this place: `EINVAL` before the beginning, `ESPIPE` at an offset of what has none.
+    fn check_at(&self, at: At) -> Result<()> {
+        if matches!(at, At::Offset(..0)) {
+            return Err(Errno::EINVAL.into());
+        }
+        self.not_path()?;
+        let has_offsets = match &self.kind {
+            Kind::Pipe(_) => false,
+            Kind::Device(device) => device.seeking() != Seeking::No,
+            _ => true,
+        };
+        if at == At::Position || has_offsets { Ok(()) } else { Err(Errno::ESPIPE.into()) }
     }
 
     /// Finds the offset of a transfer of up to `total` bytes, and moves the position behind it. `transfer` returns how many bytes went,
@@ -313,18 +320,16 @@ impl OpenFile {
     /// A transfer on a device: with a position only where the device has one, so that no lock is held while a terminal waits.
     fn device_at(
         &self,
-        device: &dyn crate::OpenDevice,
+        device: &dyn OpenDevice,
         at: At,
         total: usize,
         transfer: impl FnOnce(u64) -> Result<usize>,
     ) -> Result<usize> {
         match device.seeking() {
-            crate::Seeking::UpTo(_) => {
+            Seeking::UpTo(_) => {
                 self.positioned(at, total, |offset| transfer(offset).map(|count| (count, offset + count as u64)))
             }
-            crate::Seeking::Ignored => transfer(0),
-            crate::Seeking::No if at == At::Position => transfer(0),
-            crate::Seeking::No => Err(Errno::ESPIPE.into()),
+            Seeking::Ignored | Seeking::No => transfer(0),
         }
     }
 

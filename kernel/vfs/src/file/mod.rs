@@ -20,6 +20,7 @@ use base::sync::Mutex;
 pub use control::Mapping;
 pub use io::At;
 
+use crate::credentials::Credentials;
 use crate::device::OpenDevice;
 use crate::flags::OpenFlags;
 use crate::inode::Inode;
@@ -38,6 +39,8 @@ pub struct OpenFile {
     flags: AtomicU32,
     position: Mutex<u64>,
     claim: Claim,
+    /// By which credentials it was opened.
+    opener: u64,
     id: u64,
 }
 
@@ -106,8 +109,16 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl OpenFile {
     /// Makes an open file of what was opened; `claim` has been taken.
-    pub(crate) fn new(ns: &Arc<Namespace>, origin: Origin, kind: Kind, flags: OpenFlags, claim: Claim) -> Arc<Self> {
+    pub(crate) fn new(
+        ns: &Arc<Namespace>,
+        who: &Credentials,
+        origin: Origin,
+        kind: Kind,
+        flags: OpenFlags,
+        claim: Claim,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            opener: who.stamp(),
             ns: ns.clone(),
             origin,
             kind,
@@ -131,6 +142,11 @@ impl OpenFile {
             Origin::Tree(location) => Some(location),
             Origin::Anonymous(_) => None,
         }
+    }
+
+    /// Whether it was opened by these very credentials.
+    pub(crate) const fn was_opened_by(&self, who: &Credentials) -> bool {
+        self.opener == who.stamp()
     }
 
     /// Whether it is only a place in the tree (`O_PATH`).

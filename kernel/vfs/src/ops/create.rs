@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::credentials::Capabilities;
-use crate::flags::{AtFlags, Fd, PATH_LEN_MAX};
+use crate::flags::{AT_FDCWD, AtFlags, Fd, PATH_LEN_MAX};
 use crate::inode::Triple;
 use crate::mount::Location;
 use crate::namespace::Namespace;
@@ -107,9 +107,15 @@ impl Namespace {
         let who = &ctx.credentials;
         let mut lookup = LookupFlags::empty();
         lookup.set(LookupFlags::FOLLOW, flags.contains(AtFlags::AT_SYMLINK_FOLLOW));
-        // A descriptor alone may be one that its holder could not have opened.
-        let may_name = who.capable(Capabilities::CAP_DAC_READ_SEARCH);
-        lookup.set(LookupFlags::EMPTY, flags.contains(AtFlags::AT_EMPTY_PATH) && may_name);
+        lookup.set(LookupFlags::EMPTY, flags.contains(AtFlags::AT_EMPTY_PATH));
+        let starts_at_fd = old_dirfd != AT_FDCWD && old_path.first() != Some(&b'/');
+        if flags.contains(AtFlags::AT_EMPTY_PATH) && starts_at_fd {
+            // The descriptor may be one that its holder could not have opened.
+            let file = ctx.files.get(old_dirfd)?;
+            if !file.was_opened_by(who) && !who.capable(Capabilities::CAP_DAC_READ_SEARCH) {
+                return Err(Errno::ENOENT.into());
+            }
+        }
         let old = self.lookup_at(ctx, old_dirfd, old_path, lookup)?;
         let inode = old.inode()?;
         let triple = inode.triple()?;

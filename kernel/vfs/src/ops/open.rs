@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 
 use crate::context::Context;
+use crate::credentials::Credentials;
 use crate::device::DeviceClass;
 use crate::fd_table::OnExec;
 use crate::file::{Claim, Kind, OpenFile, Origin};
@@ -133,7 +134,7 @@ impl Namespace {
         let claim = Claimed::take(inode, Claim::Execute)?;
         file.prepare_open(OpenIntent::Read)?;
         let claim = claim.keep();
-        Ok(OpenFile::new(self, Origin::Tree(place), Kind::File, OpenFlags::O_RDONLY, claim))
+        Ok(OpenFile::new(self, &ctx.credentials, Origin::Tree(place), Kind::File, OpenFlags::O_RDONLY, claim))
     }
 
     /// `pipe2(2)`: the reading and the writing end.
@@ -153,7 +154,7 @@ impl Namespace {
         let end = |access: OpenFlags| {
             let flags = access | (flags & status);
             let end = PipeEnd::new(pipe.clone(), self.wait.clone(), flags);
-            OpenFile::new(self, Origin::Anonymous(attr), Kind::Pipe(end), flags, Claim::None)
+            OpenFile::new(self, who, Origin::Anonymous(attr), Kind::Pipe(end), flags, Claim::None)
         };
         let (reader, writer) = (end(OpenFlags::O_RDONLY), end(OpenFlags::O_WRONLY));
         let reader = ctx.files.install(reader, on_exec(flags))?;
@@ -179,7 +180,7 @@ impl Namespace {
         let device = self.devices().open(class, number, flags)?;
         let kind = if class == DeviceClass::Char { FileType::CharDevice } else { FileType::BlockDevice };
         let attr = anonymous(self.new_id(), &Triple { kind, mode: 0o600, uid: 0, gid: 0 }, number);
-        Ok(OpenFile::new(self, Origin::Anonymous(attr), Kind::Device(device), flags, Claim::None))
+        Ok(OpenFile::new(self, &Credentials::root(), Origin::Anonymous(attr), Kind::Device(device), flags, Claim::None))
     }
 
     fn open_planned(self: &Arc<Self>, ctx: &Context, dirfd: Fd, path: &[u8], plan: &Plan) -> Result<Arc<OpenFile>> {
@@ -188,7 +189,7 @@ impl Namespace {
         }
         if plan.has(OpenFlags::O_PATH) {
             let place = self.lookup_at(ctx, dirfd, path, plan.lookup)?;
-            return Ok(OpenFile::new(self, Origin::Tree(place), Kind::Path, plan.flags, Claim::None));
+            return Ok(OpenFile::new(self, &ctx.credentials, Origin::Tree(place), Kind::Path, plan.flags, Claim::None));
         }
         let mut walker = Walker::new(self, ctx, dirfd, path, plan.lookup)?;
         if !plan.has(OpenFlags::O_CREAT) {
@@ -348,7 +349,7 @@ impl Namespace {
             (_, Some(attr)) => (self.open_special(inode, &attr, plan)?, Claim::None),
             _ => return Err(Errno::ENXIO.into()),
         };
-        Ok(OpenFile::new(self, Origin::Tree(place), kind, plan.flags, claim))
+        Ok(OpenFile::new(self, &ctx.credentials, Origin::Tree(place), kind, plan.flags, claim))
     }
 
     fn open_special(&self, inode: &Inode, attr: &Attr, plan: &Plan) -> Result<Kind> {

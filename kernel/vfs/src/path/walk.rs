@@ -87,6 +87,11 @@ impl<'a> Walker<'a> {
             return Err(Errno::EXDEV.into());
         }
         let base = if (is_absolute && !scoped) || dirfd == AT_FDCWD { None } else { Some(location_of(ctx, dirfd)?) };
+        if let Some(base) = base.as_ref().filter(|_| !path.is_empty()) {
+            if !base.inode()?.is_dir() {
+                return Err(Errno::ENOTDIR.into());
+            }
+        }
         Ok(Self {
             ns,
             who: &ctx.credentials,
@@ -279,9 +284,6 @@ impl<'a> Walker<'a> {
             let name = &rest[..len];
             let slash = if next > begin + len { TrailingSlash::Yes } else { TrailingSlash::No };
             let ends_text = next == text.len();
-            if len > NAME_MAX {
-                return Err(Errno::ENAMETOOLONG.into());
-            }
             // Only the innermost text and the outermost path can be at their ends, and the path only below one link.
             let depth = links.len();
             let is_last = ends_text && (depth == 0 || (depth == 1 && *at == path.len()));
@@ -300,6 +302,9 @@ impl<'a> Walker<'a> {
                 }
                 consume(links, at, next);
                 continue;
+            }
+            if len > NAME_MAX {
+                return Err(Errno::ENAMETOOLONG.into());
             }
             let Some(child) = topology.lookup(&cursor.dentry, name) else {
                 *component = (begin, begin + len);
