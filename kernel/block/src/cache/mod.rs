@@ -20,8 +20,8 @@ use base::{Errno, Error, Result};
 use hashbrown::HashMap;
 
 use crate::{BlockDevice, SECTOR_SIZE};
-use run::{MAX_RUN_BLOCKS, Run, bit};
 pub use run::{Buffer, BufferRead, BufferWrite};
+use run::{MAX_RUN_BLOCKS, Run, bit};
 
 /// The largest request, in bytes.
 pub(crate) const MAX_REQUEST: usize = 128 * 1024;

@@ -55,8 +55,7 @@ impl BufferCache {
         {
             count += 1;
         }
-        let data =
-            BufferRead { guard: buffer.run.data.read(), range: buffer.run.range(buffer.index, count) };
+        let data = BufferRead { guard: buffer.run.data.read(), range: buffer.run.range(buffer.index, count) };
         let len = buf.len().min(data.len().saturating_sub(offset));
         buf[..len].copy_from_slice(&data[offset..offset + len]);
         len

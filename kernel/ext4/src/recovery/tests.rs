@@ -98,7 +98,9 @@ fn a_journal_of_linux_is_replayed_to_the_same_bytes_as_e2fsck_does() {
         let expected = fs::read(scratch.0.join("dirty")).unwrap();
         let ours = disk.to_image();
         let in_journal = |block: u64| {
-            map.extents.iter().any(|extent| (extent.physical..extent.physical + u64::from(extent.blocks)).contains(&block))
+            map.extents
+                .iter()
+                .any(|extent| (extent.physical..extent.physical + u64::from(extent.blocks)).contains(&block))
         };
         for (index, (left, right)) in ours.chunks(block_size).zip(expected.chunks(block_size)).enumerate() {
             // The superblock's flags and times are not the journal's work.

@@ -1,0 +1,165 @@
+//! Rename: the plain one, and the overlay's with whiteouts and attributes. One handle, whatever it does.
+
+use alloc::sync::Arc;
+
+use vfs::{Errno, Error, Result, SourceLeft, XattrChange};
+
+use super::names::{CREDITS, Emptiness, Entry, is_whiteout};
+use crate::fs::Ext4;
+use crate::inode::Inode;
+use crate::transaction::{Handle, Locks};
+
+/// What a rename does with the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Replace,
+    NoReplace,
+    Exchange,
+    /// The overlay's: whiteouts count as nothing, and one may be left behind.
+    Upper(SourceLeft),
+}
+
+/// A rename.
+#[derive(Clone, Copy)]
+pub(crate) struct Rename<'a> {
+    pub(crate) from: &'a Arc<Inode>,
+    pub(crate) name: &'a [u8],
+    pub(crate) to: &'a Arc<Inode>,
+    pub(crate) new_name: &'a [u8],
+    pub(crate) mode: Mode,
+    pub(crate) xattrs: &'a [XattrChange<'a>],
+}
+
+/// An entry and its inode.
+struct Side {
+    entry: Entry,
+    inode: Arc<Inode>,
+}
+
+impl Ext4 {
+    fn side(&self, dir: &Inode, name: &[u8]) -> Result<Option<Side>> {
+        let Some(entry) = self.find(dir, name)? else { return Ok(None) };
+        let inode = self.linked_inode(entry.ino)?;
+        Ok(Some(Side { entry, inode }))
+    }
+
+    /// Renames.
+    pub(crate) fn rename(&self, op: &Rename<'_>) -> Result<()> {
+        // The inodes behind both names are locked too: their attributes may change.
+        let plan = |fs: &Self| {
+            let moved = fs.side(op.from, op.name)?.ok_or(Error::new(Errno::ENOENT, "no such name"))?.inode;
+            let other = fs.side(op.to, op.new_name)?.map(|side| side.inode);
+            Ok(Locks::new([Some(op.from.clone()), Some(op.to.clone()), Some(moved), other]))
+        };
+        self.transact_planned(CREDITS, plan, |h| h.rename(op))
+    }
+}
+
+impl Handle<'_> {
+    fn rename(&mut self, op: &Rename<'_>) -> Result<()> {
+        let moved = self.fs.side(op.from, op.name)?.ok_or(Error::new(Errno::ENOENT, "no such name"))?;
+        self.fs.check_alive(op.to)?;
+        let target = self.fs.side(op.to, op.new_name)?;
+        if op.mode == Mode::NoReplace && target.is_some() {
+            return Err(Error::new(Errno::EEXIST, "name exists"));
+        }
+        match (op.mode, target) {
+            (Mode::Exchange, None) => Err(Error::new(Errno::ENOENT, "no such name")),
+            (_, Some(target)) if Arc::ptr_eq(&target.inode, &moved.inode) => Ok(()),
+            (Mode::Exchange, Some(target)) => self.exchange(op, &moved, &target),
+            (mode, target) => self.move_entry(op, &moved, target.as_ref(), mode),
+        }
+    }
+
+    fn move_entry(&mut self, op: &Rename<'_>, moved: &Side, target: Option<&Side>, mode: Mode) -> Result<()> {
+        let inode = &moved.inode;
+        let upper = matches!(mode, Mode::Upper(_));
+        if let Some(target) = target {
+            let over_whiteout = upper && is_whiteout(&target.inode);
+            match (inode.is_dir(), target.inode.is_dir()) {
+                (true, false) if !over_whiteout => return Err(Error::new(Errno::ENOTDIR, "not a directory")),
+                (false, true) => return Err(Error::new(Errno::EISDIR, "is a directory")),
+                _ => {}
+            }
+        }
+        if inode.is_dir() && !Arc::ptr_eq(op.from, op.to) {
+            self.drop_dir_link(op.from)?;
+        }
+        // The source goes first: an insertion may move it.
+        match mode {
+            Mode::Upper(SourceLeft::Whiteout) => {
+                let whiteout = self.new_whiteout(op.from)?;
+                self.redirect_entry(op.from, &moved.entry, &whiteout)?;
+            }
+            _ => self.remove_entry(op.from, &moved.entry)?,
+        }
+        match target {
+            Some(target) => {
+                self.redirect_entry(op.to, &target.entry, inode)?;
+                if target.inode.is_dir() {
+                    self.empty_victim(&target.inode, if upper { Emptiness::Whiteouts } else { Emptiness::Bare })?;
+                }
+                self.unlink(op.to, &target.inode)?;
+            }
+            None => self.insert(op.to, op.new_name, inode.ino, inode.kind)?,
+        }
+        if inode.is_dir() && !Arc::ptr_eq(op.from, op.to) {
+            self.add_dir_link(op.to)?;
+            self.set_parent(inode, op.to.ino)?;
+        }
+        self.finish_rename(op, inode, None)
+    }
+
+    fn exchange(&mut self, op: &Rename<'_>, moved: &Side, other: &Side) -> Result<()> {
+        self.redirect_entry(op.from, &moved.entry, &other.inode)?;
+        self.redirect_entry(op.to, &other.entry, &moved.inode)?;
+        if !Arc::ptr_eq(op.from, op.to) {
+            match (moved.inode.is_dir(), other.inode.is_dir()) {
+                (true, false) => {
+                    self.drop_dir_link(op.from)?;
+                    self.add_dir_link(op.to)?;
+                }
+                (false, true) => {
+                    self.drop_dir_link(op.to)?;
+                    self.add_dir_link(op.from)?;
+                }
+                _ => {}
+            }
+            if moved.inode.is_dir() {
+                self.set_parent(&moved.inode, op.to.ino)?;
+            }
+            if other.inode.is_dir() {
+                self.set_parent(&other.inode, op.from.ino)?;
+            }
+        }
+        self.finish_rename(op, &moved.inode, Some(&other.inode))
+    }
+
+    fn finish_rename(&mut self, op: &Rename<'_>, moved: &Arc<Inode>, other: Option<&Arc<Inode>>) -> Result<()> {
+        let now = self.now;
+        self.update(moved, |record| record.ctime = now)?;
+        if let Some(other) = other {
+            self.update(other, |record| record.ctime = now)?;
+        }
+        self.touch_times(op.from)?;
+        if !Arc::ptr_eq(op.from, op.to) {
+            self.touch_times(op.to)?;
+        }
+        self.change_attributes(op.xattrs, moved, other, op.from, op.to)
+    }
+
+    /// A directory is about to be removed: what it may still hold goes with it. Its size becomes 0, so that whoever frees it,
+    /// after a crash too, finds no entries that count.
+    pub(crate) fn empty_victim(&mut self, dir: &Arc<Inode>, emptiness: Emptiness) -> Result<()> {
+        let mut whiteouts = alloc::vec::Vec::new();
+        self.fs.check_empty(dir, emptiness, |inode| whiteouts.push(inode.clone()))?;
+        if whiteouts.is_empty() {
+            return Ok(());
+        }
+        for whiteout in &whiteouts {
+            self.unlink(dir, whiteout)?;
+        }
+        self.touch_data(dir)?;
+        self.update(dir, |record| record.size = 0)
+    }
+}

@@ -1,0 +1,9 @@
+//! Regular files: reading with read-ahead, writing, cutting, and reserving space.
+
+mod allocate;
+mod read;
+mod seek;
+mod write;
+
+pub(crate) use seek::Seek;
+pub(crate) use write::Position;

@@ -1,0 +1,304 @@
+//! Writes and cuts. Data goes into the cache; the device sees it at write-back.
+//!
+//! A write first has all its blocks mapped and the blocks that it covers only in part in the cache; then it copies, which
+//! cannot fail for want of space. Bytes of the last block behind the end of a file are always zero.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use block::Dirty;
+use vfs::{Errno, Error, Result};
+
+use crate::extent::{Extent, Mapping, Progress, Removed, State};
+use crate::fs::Ext4;
+use crate::inode::Inode;
+use crate::transaction::{Handle, Try};
+
+/// Metadata blocks that a write may change.
+const CREDITS: usize = 48;
+/// The most that one handle writes, so that the transaction and the cache stay in bounds.
+const MAX_WRITE: usize = 4 << 20;
+/// The largest reservation behind a growing file, in bytes.
+const MAX_RESERVE: u64 = 2 << 20;
+
+/// Where a write goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Position {
+    At(u64),
+    /// The end of the file, whatever it is by then.
+    End,
+}
+
+/// Blocks that a write covers, in a row on both sides.
+struct Piece {
+    block: u32,
+    len: u32,
+    start: u64,
+    /// The blocks have no content yet: what is not written of them is zero.
+    fresh: bool,
+}
+
+impl Ext4 {
+    /// Writes `data`; returns the offset and how many bytes it took, fewer where space ran out.
+    pub(crate) fn write_file(&self, inode: &Arc<Inode>, position: Position, data: &[u8]) -> Result<(u64, usize)> {
+        let mut done = 0;
+        let mut first = None;
+        while first.is_none() || done < data.len() {
+            let part = &data[done..data.len().min(done + MAX_WRITE)];
+            let at = match (first, position) {
+                (Some(offset), _) => Position::At(offset + done as u64),
+                (None, position) => position,
+            };
+            let result = self.transact(CREDITS, &[inode], |h| h.write(inode, at, part));
+            match result {
+                Ok((offset, len)) => {
+                    first.get_or_insert(offset);
+                    done += len;
+                    if len < part.len() {
+                        break;
+                    }
+                }
+                Err(error) if first.is_none() => return Err(error),
+                Err(_) => break,
+            }
+            self.throttle()?;
+        }
+        Ok((first.unwrap_or(0), done))
+    }
+
+    /// Cuts or grows a file.
+    pub(crate) fn set_file_len(&self, inode: &Arc<Inode>, len: u64) -> Result<()> {
+        if len > self.geometry.max_file_size() {
+            return Err(Error::new(Errno::EFBIG, "file size"));
+        }
+        let progress = self.transact(CREDITS, &[inode], |h| h.set_len(inode, len))?;
+        if progress == Progress::More {
+            self.finish_truncation(inode)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on freeing what lies behind a file's end; the inode is on the orphan list until it is done.
+    pub(crate) fn finish_truncation(&self, inode: &Arc<Inode>) -> Result<()> {
+        loop {
+            let progress = self.transact(CREDITS, &[inode], |h| h.truncate_step(inode))?;
+            if progress == Progress::Done {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Handle<'_> {
+    fn write(&mut self, inode: &Arc<Inode>, position: Position, data: &[u8]) -> Result<(u64, usize)> {
+        let size = inode.record.read().size;
+        let offset = match position {
+            Position::At(offset) => offset,
+            Position::End => size,
+        };
+        if data.is_empty() {
+            return Ok((offset, 0));
+        }
+        let most = self.fs.geometry.max_file_size();
+        if offset >= most {
+            return Err(Error::new(Errno::EFBIG, "file size"));
+        }
+        let len = data.len().min(usize::try_from(most - offset).unwrap_or(usize::MAX));
+        let bits = self.fs.geometry.block_bits;
+        let first = (offset >> bits) as u32;
+        let last = ((offset + len as u64 - 1) >> bits) as u32;
+        let mut pieces: Vec<Piece> = Vec::new();
+        let mut at = first;
+        let mut full = false;
+        while at <= last {
+            match self.map_for_write(inode, at, last - at + 1, size) {
+                Ok(piece) => {
+                    at += piece.len;
+                    pieces.push(piece);
+                }
+                // A part is better than nothing, but only when no more space can be had.
+                Err(error) if error == Errno::ENOSPC && self.attempt == Try::Last && at > first => {
+                    full = true;
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+            if at == 0 {
+                break;
+            }
+        }
+        let len = if full { ((u64::from(at) << bits) - offset) as usize } else { len };
+        let data = &data[..len];
+        self.load_edges(&pieces, offset, len)?;
+        for piece in &pieces {
+            self.copy_in(piece, offset, data)?;
+        }
+        let now = self.now;
+        let end = offset + len as u64;
+        if end > size {
+            self.touch_data(inode)?;
+        }
+        self.update(inode, |record| {
+            record.size = record.size.max(end);
+            record.mtime = now;
+            record.ctime = now;
+        })?;
+        Ok((offset, len))
+    }
+
+    /// Sees to it that `block` has a written block behind it; `want` more are wanted.
+    fn map_for_write(&mut self, inode: &Arc<Inode>, block: u32, want: u32, size: u64) -> Result<Piece> {
+        match self.fs.map(inode, block)? {
+            Mapping::Blocks { start, len, state: State::Written } => {
+                Ok(Piece { block, len: len.min(want), start, fresh: false })
+            }
+            Mapping::Blocks { start, len, state: State::Unwritten } => {
+                let len = len.min(want);
+                let extent = Extent { block, len, start, state: State::Written };
+                self.remap(inode, block, extent.end(), Some(extent), Removed::Keep)?;
+                Ok(Piece { block, len, start, fresh: true })
+            }
+            Mapping::Hole { len } => {
+                self.ensure_extents(inode)?;
+                let want = len.min(want).min(Extent::max_len(State::Written));
+                let goal = self.file_goal(inode, block)?;
+                // A file that grows at its end, and not with its first write, will probably grow on.
+                let end = size >> self.fs.geometry.block_bits;
+                let grows = u64::from(block) >= end && size > 0;
+                let reserve = if grows { size.min(MAX_RESERVE) >> self.fs.geometry.block_bits } else { 0 };
+                let (start, len) = self.allocate_growing(inode, goal, want, reserve as u32)?;
+                let extent = Extent { block, len, start, state: State::Written };
+                self.remap(inode, block, extent.end(), Some(extent), Removed::Keep)?;
+                self.count_blocks(inode, i64::from(len))?;
+                Ok(Piece { block, len, start, fresh: true })
+            }
+        }
+    }
+
+    /// Where a file's block is best put: behind the one before it, else near the inode.
+    pub(crate) fn file_goal(&self, inode: &Inode, block: u32) -> Result<u64> {
+        let root = inode.record.read().map;
+        let (before, _) = self.fs.find_extent(inode, &root, block)?;
+        Ok(match before {
+            // A hole between the two is left room for, if it is small.
+            Some(extent) => {
+                let gap = u64::from(block) - extent.end().min(u64::from(block));
+                extent.start + u64::from(extent.len) + if gap < 64 { gap } else { 0 }
+            }
+            None => self.goal_near(inode),
+        })
+    }
+
+    /// A good place for the first block of an inode: where its group was filled last.
+    pub(crate) fn goal_near(&self, inode: &Inode) -> u64 {
+        let (number, _) = self.fs.geometry.inode_location(inode.ino);
+        let hint = self.core.groups[number as usize].hint.min(self.fs.geometry.group_blocks(number) - 1);
+        self.fs.geometry.group_start(number) + u64::from(hint)
+    }
+
+    /// Has the blocks that a write covers only in part in the cache.
+    fn load_edges(&self, pieces: &[Piece], offset: u64, len: usize) -> Result<()> {
+        let bits = self.fs.geometry.block_bits;
+        let mask = self.fs.geometry.block_size as u64 - 1;
+        let end = offset + len as u64;
+        let first = (offset & mask != 0 || end - offset < mask).then_some((offset >> bits) as u32);
+        let last = (end & mask != 0).then_some((end >> bits) as u32);
+        for edge in [first, last].into_iter().flatten() {
+            let piece = pieces.iter().find(|piece| edge >= piece.block && edge - piece.block < piece.len);
+            if let Some(piece) = piece {
+                let block = piece.start + u64::from(edge - piece.block);
+                if piece.fresh {
+                    self.fs.cache.create(block)?;
+                } else {
+                    self.fs.cache.read(block)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the part of `data` that lies in a piece. `offset` is where the data begins in the file.
+    fn copy_in(&self, piece: &Piece, offset: u64, data: &[u8]) -> Result<()> {
+        let cache = &self.fs.cache;
+        let bits = self.fs.geometry.block_bits;
+        let size = self.fs.geometry.block_size;
+        let piece_start = u64::from(piece.block) << bits;
+        let piece_end = (u64::from(piece.block) + u64::from(piece.len)) << bits;
+        let mut at = offset.max(piece_start);
+        let end = (offset + data.len() as u64).min(piece_end);
+        while at < end {
+            let block = piece.start + ((at - piece_start) >> bits);
+            let within = at as usize & (size - 1);
+            let from = (at - offset) as usize;
+            let left = (end - at) as usize;
+            if within == 0 && left >= size {
+                let whole = left & !(size - 1);
+                cache.store(block, &data[from..from + whole], Dirty::Queued)?;
+                at += whole as u64;
+                continue;
+            }
+            let part = left.min(size - within);
+            let buffer = match (cache.get(block), piece.fresh) {
+                (Some(buffer), _) => buffer,
+                (None, true) => cache.create(block)?,
+                (None, false) => cache.read(block)?,
+            };
+            cache.write(&buffer, Dirty::Queued)[within..within + part].copy_from_slice(&data[from..from + part]);
+            at += part as u64;
+        }
+        Ok(())
+    }
+
+    fn set_len(&mut self, inode: &Arc<Inode>, len: u64) -> Result<Progress> {
+        let size = inode.record.read().size;
+        let bits = self.fs.geometry.block_bits;
+        let now = self.now;
+        let mut progress = Progress::Done;
+        self.touch_data(inode)?;
+        if len <= size {
+            let from = len.div_ceil(self.fs.geometry.block_size as u64).min(u64::from(u32::MAX)) as u32;
+            self.ensure_extents(inode)?;
+            progress = self.truncate_blocks(inode, from)?;
+            crate::space::window::discard(self.fs, self.core, inode.ino);
+        }
+        self.update(inode, |record| {
+            record.size = len;
+            record.mtime = now;
+            record.ctime = now;
+        })?;
+        if progress == Progress::More {
+            self.add_orphan(inode)?;
+        }
+        // Last, for file data has no way back.
+        let block_end = len.next_multiple_of(1 << bits);
+        self.zero_bytes(inode, len, block_end.min(size))?;
+        Ok(progress)
+    }
+
+    /// One step of freeing what lies behind the end of a file on the orphan list.
+    pub(crate) fn truncate_step(&mut self, inode: &Arc<Inode>) -> Result<Progress> {
+        let size = inode.record.read().size;
+        let from = size.div_ceil(self.fs.geometry.block_size as u64).min(u64::from(u32::MAX)) as u32;
+        let progress = self.truncate_blocks(inode, from)?;
+        if progress == Progress::Done {
+            self.remove_orphan(inode)?;
+        }
+        Ok(progress)
+    }
+
+    /// Makes bytes of one block zero, where it has content.
+    pub(crate) fn zero_bytes(&self, inode: &Inode, from: u64, to: u64) -> Result<()> {
+        if from >= to {
+            return Ok(());
+        }
+        let size = self.fs.geometry.block_size;
+        let block = (from >> self.fs.geometry.block_bits) as u32;
+        if let Mapping::Blocks { start, state: State::Written, .. } = self.fs.map(inode, block)? {
+            let within = from as usize & (size - 1);
+            let len = ((to - from) as usize).min(size - within);
+            let buffer = self.fs.cache.read(start)?;
+            self.fs.cache.write(&buffer, Dirty::Queued)[within..within + len].fill(0);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,114 @@
+//! Whether the filesystem may change, and what stopped it if not.
+
+use core::sync::atomic::{AtomicU8, Ordering};
+
+use base::sync::OnceLock;
+use vfs::{Errno, Error, Result, Timestamp};
+
+use crate::bytes::{le32, put, put8, put32};
+use crate::fs::Ext4;
+use crate::superblock::field;
+
+const WRITABLE: u8 = 0;
+const READ_ONLY: u8 = 1;
+const FAILED: u8 = 2;
+const ABORTED: u8 = 3;
+
+/// The first error that stopped the filesystem.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    context: &'static str,
+    time: Timestamp,
+}
+
+/// The state of the filesystem as a whole.
+pub(crate) struct Health {
+    state: AtomicU8,
+    failure: OnceLock<Failure>,
+}
+
+impl Health {
+    pub(crate) fn new(read_only: bool) -> Self {
+        Self { state: AtomicU8::new(if read_only { READ_ONLY } else { WRITABLE }), failure: OnceLock::new() }
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == WRITABLE
+    }
+
+    /// Whether nothing may be written any more, not even what is complete in memory.
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == ABORTED
+    }
+
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.failure.get()
+    }
+
+    /// The end of the mount: nothing may change any more.
+    pub(crate) fn close(&self) {
+        self.state.fetch_max(READ_ONLY, Ordering::Relaxed);
+    }
+
+    fn stop(&self, state: u8, error: Error, time: Timestamp) {
+        let before = self.state.fetch_max(state, Ordering::Relaxed);
+        if before < FAILED {
+            self.failure.call_once(|| Failure { context: error.context(), time });
+            log::error!("ext4: read-only from now on: {error}");
+        }
+    }
+}
+
+impl Failure {
+    /// Puts the error into the superblock, where `dumpe2fs` shows it.
+    pub(crate) fn store(&self, raw: &mut [u8]) {
+        let mut text = [0; 32];
+        let len = self.context.len().min(text.len() - 1);
+        text[..len].copy_from_slice(&self.context.as_bytes()[..len]);
+        if le32(raw, field::ERROR_COUNT) == 0 {
+            put32(raw, field::FIRST_ERROR_TIME, self.time.secs as u32);
+            put8(raw, field::FIRST_ERROR_TIME_HI, (self.time.secs >> 32) as u8);
+            put(raw, field::FIRST_ERROR_FUNC, &text);
+        }
+        let same = le32(raw, field::LAST_ERROR_TIME) == self.time.secs as u32;
+        if !same {
+            let count = le32(raw, field::ERROR_COUNT).saturating_add(1);
+            put32(raw, field::ERROR_COUNT, count);
+        }
+        put32(raw, field::LAST_ERROR_TIME, self.time.secs as u32);
+        put8(raw, field::LAST_ERROR_TIME_HI, (self.time.secs >> 32) as u8);
+        put(raw, field::LAST_ERROR_FUNC, &text);
+    }
+}
+
+impl Ext4 {
+    /// Refuses changes of a filesystem that is read-only.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        if self.health.is_writable() { Ok(()) } else { Err(Error::new(Errno::EROFS, "read-only filesystem")) }
+    }
+
+    /// Refuses to write anything after a write of metadata has failed.
+    pub(crate) fn check_not_aborted(&self) -> Result<()> {
+        if self.health.is_aborted() { Err(Error::new(Errno::EROFS, "filesystem stopped by an error")) } else { Ok(()) }
+    }
+
+    /// Passes on an error of reading metadata. One of the medium or of the format makes the filesystem read-only.
+    pub(crate) fn failed(&self, error: Error) -> Error {
+        if matches!(error.errno(), Errno::EIO | Errno::EUCLEAN) {
+            self.health.stop(FAILED, error, self.context.clock.now());
+        }
+        error
+    }
+
+    /// Something on the medium is impossible: the filesystem is read-only from now on.
+    #[cold]
+    pub(crate) fn corrupt(&self, what: &'static str) -> Error {
+        self.failed(Error::fault(Errno::EUCLEAN, what))
+    }
+
+    /// Metadata could not be written: nothing more will be.
+    #[cold]
+    pub(crate) fn abort(&self, error: Error) {
+        self.health.stop(ABORTED, error, self.context.clock.now());
+    }
+}

@@ -1,0 +1,105 @@
+//! Inodes in memory.
+//!
+//! An [`Inode`] is what the filesystem knows of one; an [`Ext4Node`](crate::node::Ext4Node) is what the outside
+//! holds. The [table](table) maps numbers to both, so that two lookups share one. An inode stays in the table while a node
+//! lives or the running transaction has changed it.
+
+mod reap;
+pub(crate) mod record;
+pub(crate) mod table;
+
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use base::sync::{Mutex, RwLock};
+use vfs::{Attr, DeviceNumber, FileType};
+
+use crate::fs::Ext4;
+use record::Record;
+
+/// Where the last sequential read ended, and how far ahead reads go now.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct ReadAhead {
+    /// Block after the last one that was read.
+    pub(crate) next: u64,
+    /// Blocks to read ahead.
+    pub(crate) window: u32,
+}
+
+/// An inode.
+///
+/// Lock order: `content` → `record`. Structure (mapping, entries, attributes in blocks) changes only while the filesystem's
+/// core lock and this inode's `content` are held exclusively, so whoever holds `content` shared may follow it.
+/// `record` is never held over I/O.
+#[derive(Debug)]
+pub(crate) struct Inode {
+    pub(crate) ino: u32,
+    /// Seed of the checksums of this inode's blocks.
+    pub(crate) seed: u32,
+    pub(crate) kind: FileType,
+    pub(crate) content: RwLock<()>,
+    pub(crate) record: RwLock<Record>,
+    /// The transaction that changed it last.
+    pub(crate) transaction: AtomicU32,
+    /// The transaction that last changed its size or its mapping.
+    pub(crate) data_transaction: AtomicU32,
+    /// The handle that saved the record last.
+    pub(crate) handle: AtomicU64,
+    /// A staged inode: it has no name yet, and a directory may be filled all the same.
+    pub(crate) staged: AtomicBool,
+    /// Holds a reservation of blocks.
+    pub(crate) has_window: AtomicBool,
+    pub(crate) read_ahead: Mutex<ReadAhead>,
+}
+
+impl Inode {
+    pub(crate) fn new(ino: u32, seed: u32, record: Record) -> Self {
+        Self {
+            ino,
+            seed,
+            kind: record.kind,
+            content: RwLock::new(()),
+            record: RwLock::new(record),
+            transaction: AtomicU32::new(0),
+            data_transaction: AtomicU32::new(0),
+            handle: AtomicU64::new(0),
+            staged: AtomicBool::new(false),
+            has_window: AtomicBool::new(false),
+            read_ahead: Mutex::new(ReadAhead::default()),
+        }
+    }
+
+    pub(crate) fn is_staged(&self) -> bool {
+        self.staged.load(Ordering::Relaxed)
+    }
+
+    /// What the medium shall say of its links: nothing while it is staged, so that a crash frees it.
+    pub(crate) fn links_on_disk(&self, record: &Record) -> u32 {
+        if self.is_staged() { 0 } else { record.links }
+    }
+
+    pub(crate) fn is_dir(&self) -> bool {
+        self.kind == FileType::Dir
+    }
+
+    pub(crate) fn attr(&self, fs: &Ext4) -> Attr {
+        let record = self.record.read();
+        let special = matches!(record.kind, FileType::CharDevice | FileType::BlockDevice);
+        Attr {
+            dev: fs.context.dev,
+            ino: u64::from(self.ino),
+            kind: record.kind,
+            mode: record.mode,
+            nlink: record.links,
+            uid: record.uid,
+            gid: record.gid,
+            rdev: if special { record.device() } else { DeviceNumber::default() },
+            size: record.size,
+            blocks: record.sectors,
+            block_size: fs.geometry.block_size as u32,
+            atime: record.atime,
+            mtime: record.mtime,
+            ctime: record.ctime,
+            btime: record.has_btime().then_some(record.btime),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The table of inodes in memory, and reading one from the disk.
+
+use alloc::sync::{Arc, Weak};
+
+use base::sync::Mutex;
+use hashbrown::HashMap;
+use vfs::{Errno, Error, Result};
+
+use super::{Inode, Record};
+use crate::fs::Ext4;
+use crate::node::Ext4Node;
+
+/// The root directory.
+pub(crate) const ROOT_INO: u32 = 2;
+
+pub(crate) struct Slot {
+    pub(crate) inode: Arc<Inode>,
+    node: Weak<Ext4Node>,
+}
+
+impl Slot {
+    pub(crate) fn new(inode: Arc<Inode>) -> Self {
+        Self { inode, node: Weak::new() }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.node.strong_count() != 0
+    }
+}
+
+/// Inodes by number.
+#[derive(Default)]
+pub(crate) struct InodeTable {
+    slots: Mutex<HashMap<u32, Slot>>,
+}
+
+impl InodeTable {
+    /// Puts a new inode in, and returns what was there under its number.
+    pub(crate) fn insert(&self, inode: &Arc<Inode>) -> Option<Slot> {
+        self.slots.lock().insert(inode.ino, Slot::new(inode.clone()))
+    }
+
+    /// Undoes an [`insert`](Self::insert).
+    pub(crate) fn restore(&self, ino: u32, slot: Option<Slot>) {
+        let mut slots = self.slots.lock();
+        match slot {
+            Some(slot) => slots.insert(ino, slot),
+            None => slots.remove(&ino),
+        };
+    }
+
+    pub(crate) fn get(&self, ino: u32) -> Option<Arc<Inode>> {
+        self.slots.lock().get(&ino).map(|slot| slot.inode.clone())
+    }
+
+    /// Whether somebody outside holds the inode.
+    pub(crate) fn is_open(&self, inode: &Arc<Inode>) -> bool {
+        self.slots.lock().get(&inode.ino).is_some_and(|slot| Arc::ptr_eq(&slot.inode, inode) && slot.is_open())
+    }
+
+    /// Lets go of an inode that nobody outside holds, unless `keep` says otherwise.
+    pub(crate) fn release(&self, inode: &Arc<Inode>, keep: impl FnOnce(&Inode) -> bool) {
+        let mut slots = self.slots.lock();
+        let idle = slots.get(&inode.ino).is_some_and(|slot| Arc::ptr_eq(&slot.inode, inode) && !slot.is_open());
+        if idle && !keep(inode) {
+            slots.remove(&inode.ino);
+        }
+    }
+}
+
+impl Ext4 {
+    /// The inode of that number, read from the disk if need be.
+    pub(crate) fn inode(&self, ino: u32) -> Result<Arc<Inode>> {
+        if let Some(inode) = self.inodes.get(ino) {
+            return Ok(inode);
+        }
+        let record = self.read_record(ino)?;
+        let seed = self.geometry.inode_seed(ino, record.generation);
+        let inode = Arc::new(Inode::new(ino, seed, record));
+        let mut slots = self.inodes.slots.lock();
+        // Somebody may have been faster.
+        Ok(slots.entry(ino).or_insert_with(|| Slot::new(inode)).inode.clone())
+    }
+
+    /// What the outside holds of an inode: one for all.
+    pub(crate) fn node(&self, inode: &Arc<Inode>) -> Arc<Ext4Node> {
+        let mut slots = self.inodes.slots.lock();
+        let slot = slots.entry(inode.ino).or_insert_with(|| Slot::new(inode.clone()));
+        if let Some(node) = slot.node.upgrade() {
+            return node;
+        }
+        let node = Arc::new(Ext4Node::new(self.this(), slot.inode.clone()));
+        slot.node = Arc::downgrade(&node);
+        node
+    }
+
+    /// Whether a directory entry may name this inode.
+    pub(crate) fn is_nameable(&self, ino: u32) -> bool {
+        ino == ROOT_INO || (self.geometry.first_inode..=self.geometry.inodes).contains(&ino)
+    }
+
+    /// The block of the inode table that holds a record, and the offset within.
+    pub(crate) fn record_location(&self, ino: u32) -> (u64, usize) {
+        let (group, index) = self.geometry.inode_location(ino);
+        let per_block = self.geometry.inodes_per_block();
+        let block = self.table_start(group) + u64::from(index / per_block);
+        (block, (index % per_block) as usize * self.geometry.inode_size)
+    }
+
+    fn read_record(&self, ino: u32) -> Result<Record> {
+        if ino == 0 || ino > self.geometry.inodes {
+            return Err(self.corrupt("ext4: inode number out of range"));
+        }
+        let (block, offset) = self.record_location(ino);
+        let buffer = match self.cache.get(block) {
+            Some(buffer) => buffer,
+            None => {
+                // Inodes of one directory lie together: bring the neighbourhood with one request.
+                let (group, _) = self.geometry.inode_location(ino);
+                let start = self.table_start(group);
+                let within = (block - start) & !7;
+                let count = u64::from(self.geometry.table_blocks).saturating_sub(within).min(8) as u32;
+                let _ = self.cache.fill(&[(start + within, count)]);
+                self.cache.read(block).map_err(|error| self.failed(error))?
+            }
+        };
+        let bytes = buffer.read();
+        let raw = &bytes[offset..offset + self.geometry.inode_size];
+        Record::parse(raw, &self.geometry, ino).map_err(|error| self.failed(error))
+    }
+
+    /// An inode that a name or a handle leads to: allocated and linked.
+    pub(crate) fn linked_inode(&self, ino: u32) -> Result<Arc<Inode>> {
+        if !self.is_nameable(ino) {
+            return Err(self.corrupt("ext4: entry names an inode out of range"));
+        }
+        let inode = self.inode(ino)?;
+        if inode.record.read().links == 0 && !inode.is_staged() {
+            return Err(self.failed(Error::fault(Errno::EUCLEAN, "ext4: entry names a deleted inode")));
+        }
+        Ok(inode)
+    }
+}
+
+impl InodeTable {
+    /// Lets go of every inode that nobody uses.
+    pub(crate) fn sweep(&self) {
+        self.slots.lock().retain(|_, slot| slot.is_open() || Arc::strong_count(&slot.inode) > 1);
+    }
+}

@@ -1,0 +1,153 @@
+//! Commit: checksums, then file data, then metadata.
+//!
+//! There is no journal yet: metadata goes straight to its place, so a crash between the first write and the last leaves work
+//! for `e2fsck`. The order is what the journal needs: the data of a transaction is on the disk before its metadata.
+
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use block::{Buffer, Dirty};
+use vfs::{Result, SyncKind};
+
+use super::{Core, Seal, Transaction};
+use crate::bytes::{put8, put16, put32};
+use crate::fs::Ext4;
+use crate::group::bitmap_checksum;
+use crate::inode::Inode;
+use crate::space::release;
+use crate::superblock::{self, STATE_ERROR, SUPERBLOCK_SIZE, field};
+use crate::verify;
+
+impl Ext4 {
+    /// Makes the running transaction durable and starts the next one.
+    pub(crate) fn commit(&self, core: &mut Core) -> Result<()> {
+        if core.transaction.is_empty() {
+            if self.cache.queued_bytes() != 0 {
+                self.cache.write_back()?;
+                core.unflushed = true;
+            }
+            if core.unflushed {
+                self.cache.flush()?;
+                core.unflushed = false;
+            }
+            return Ok(());
+        }
+        self.check_not_aborted()?;
+        self.seal(core)?;
+        self.cache.write_back()?;
+        self.cache.flush()?;
+        let mut buffers: Vec<Buffer> = core.transaction.buffers.values().map(|(buffer, _)| buffer.clone()).collect();
+        buffers.sort_unstable_by_key(Buffer::block);
+        if let Err(error) = self.cache.write_buffers(&buffers).and_then(|()| self.cache.flush()) {
+            self.abort(error);
+            return Err(error);
+        }
+        core.unflushed = false;
+        self.finish(core);
+        Ok(())
+    }
+
+    /// What the transaction freed is free now, and what nobody needs leaves memory.
+    fn finish(&self, core: &mut Core) {
+        let id = core.transaction.id.wrapping_add(1).max(1);
+        let done = core::mem::replace(&mut core.transaction, Transaction::new(id));
+        for (start, count) in done.freed {
+            release(&mut core.groups, &self.geometry, start, count);
+        }
+        drop((done.buffers, done.inodes));
+        self.inodes.sweep();
+    }
+
+    /// Brings every block of the transaction into the state in which it goes to the disk.
+    fn seal(&self, core: &mut Core) -> Result<()> {
+        let geometry = &self.geometry;
+        for inode in &core.transaction.inodes {
+            let (block, offset) = self.record_location(inode.ino);
+            let (buffer, _) =
+                core.transaction.buffers.get(&block).ok_or_else(|| self.corrupt("ext4: lost inode table block"))?;
+            let mut bytes = self.cache.write(buffer, Dirty::Held);
+            let mut record = inode.record.write();
+            let links = inode.links_on_disk(&record);
+            record.store(&mut bytes[offset..offset + geometry.inode_size], geometry, inode.ino, links);
+        }
+        for (buffer, seal) in core.transaction.buffers.values() {
+            match *seal {
+                Seal::BlockBitmap(group) => {
+                    let sum = bitmap_checksum(geometry, &buffer.read(), geometry.blocks_per_group);
+                    core.groups[group as usize].desc.block_bitmap_checksum = sum;
+                }
+                Seal::InodeBitmap(group) => {
+                    let sum = bitmap_checksum(geometry, &buffer.read(), geometry.inodes_per_group);
+                    core.groups[group as usize].desc.inode_bitmap_checksum = sum;
+                }
+                Seal::None | Seal::Superblock => {}
+                _ if geometry.features.has_checksums() => {
+                    verify::seal(geometry, &mut self.cache.write(buffer, Dirty::Held), buffer.block(), *seal);
+                }
+                _ => {}
+            }
+        }
+        for &number in &core.transaction.groups {
+            let (block, offset) = geometry.desc_location(number);
+            let group = &mut core.groups[number as usize];
+            group.dirty = false;
+            if let Some((buffer, _)) = core.transaction.buffers.get(&block) {
+                let mut bytes = self.cache.write(buffer, Dirty::Held);
+                group.desc.store(&mut bytes[offset..offset + geometry.desc_size], geometry, number);
+            }
+        }
+        let (block, offset) = geometry.super_location();
+        if let Some((buffer, _)) = core.transaction.buffers.get(&block) {
+            let mut bytes = self.cache.write(buffer, Dirty::Held);
+            self.store_superblock(core, &mut bytes[offset..offset + SUPERBLOCK_SIZE]);
+        }
+        core.transaction.groups.clear();
+        Ok(())
+    }
+
+    /// Puts what changes while mounted into the superblock.
+    pub(crate) fn store_superblock(&self, core: &Core, raw: &mut [u8]) {
+        put32(raw, field::FREE_BLOCKS_COUNT_LO, core.counters.free_blocks as u32);
+        if self.geometry.features.incompat.contains(crate::features::Incompat::BIT64) {
+            put32(raw, field::FREE_BLOCKS_COUNT_HI, (core.counters.free_blocks >> 32) as u32);
+        }
+        put32(raw, field::FREE_INODES_COUNT, core.counters.free_inodes as u32);
+        put32(raw, field::LAST_ORPHAN, core.orphans.last().map_or(0, |head| head.ino));
+        let now = self.context.clock.now().secs;
+        put32(raw, field::WTIME, now as u32);
+        put8(raw, field::WTIME_HI, (now >> 32) as u8);
+        if let Some(failure) = self.health.failure() {
+            let state = crate::bytes::le16(raw, field::STATE) | STATE_ERROR;
+            put16(raw, field::STATE, state);
+            failure.store(raw);
+        }
+        superblock::seal(raw);
+    }
+
+    /// Makes one inode durable.
+    pub(crate) fn sync_inode(&self, inode: &Inode, kind: SyncKind) -> Result<()> {
+        let mut core = self.core.lock();
+        let running = core.transaction.id;
+        let changed = match kind {
+            SyncKind::All => inode.transaction.load(Ordering::Relaxed) == running,
+            SyncKind::Data => inode.data_transaction.load(Ordering::Relaxed) == running,
+        };
+        if changed {
+            return self.commit(&mut core);
+        }
+        if self.cache.queued_bytes() != 0 {
+            self.cache.write_back()?;
+            core.unflushed = true;
+        }
+        if core.unflushed {
+            self.cache.flush()?;
+            core.unflushed = false;
+        }
+        Ok(())
+    }
+
+    /// Notes that something was written outside of a commit, so that the next sync flushes.
+    pub(crate) fn note_written(&self) {
+        self.core.lock().unflushed = true;
+    }
+}

@@ -1,0 +1,232 @@
+//! One operation's part in the running transaction.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use block::{Buffer, Dirty};
+use vfs::{Result, Timestamp};
+
+use super::undo::{Change, UndoLog};
+use super::{Core, Seal, Try};
+use crate::fs::Ext4;
+use crate::group::Group;
+use crate::inode::Inode;
+use crate::inode::record::Record;
+use crate::inode::table::Slot;
+use crate::space::{window, withhold};
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// One operation while it runs. All changes of metadata go through it.
+pub(crate) struct Handle<'a> {
+    pub(crate) fs: &'a Ext4,
+    pub(crate) core: &'a mut Core,
+    /// The time that the operation happens.
+    pub(crate) now: Timestamp,
+    pub(crate) attempt: Try,
+    number: u64,
+}
+
+impl<'a> Handle<'a> {
+    pub(super) fn new(fs: &'a Ext4, core: &'a mut Core, attempt: Try) -> Self {
+        let whiteout = core.whiteout.clone();
+        core.undo.begin(core.counters, whiteout);
+        let now = fs.context.clock.now();
+        Self { fs, core, now, attempt, number: NEXT.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// The operation has succeeded.
+    pub(super) fn stop(self) {
+        let Core { undo, transaction, .. } = &mut *self.core;
+        for (start, count) in undo.freed() {
+            for block in start..start + count {
+                transaction.buffers.remove(&block);
+            }
+            self.fs.cache.forget(start, count);
+            transaction.freed.push((start, count));
+        }
+        for (start, count) in undo.forgotten() {
+            self.fs.cache.forget(start, count);
+        }
+        undo.clear();
+    }
+
+    /// The operation has failed: everything is as before.
+    pub(super) fn undo(self) {
+        UndoLog::undo(self.fs, self.core);
+        let touched: alloc::vec::Vec<u32> =
+            self.core.windows.iter().filter(|(_, window)| window.handle == self.number).map(|(&ino, _)| ino).collect();
+        for ino in touched {
+            window::discard(self.fs, self.core, ino);
+        }
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// A metadata block, read and checked.
+    pub(crate) fn metadata(&self, block: u64, seal: Seal) -> Result<Buffer> {
+        self.fs.metadata(block, seal)
+    }
+
+    /// Makes a block part of the transaction.
+    fn join(&mut self, buffer: &Buffer, seal: Seal) {
+        self.core.transaction.buffers.insert(buffer.block(), (buffer.clone(), seal));
+    }
+
+    /// Makes a metadata block without content: all zero.
+    pub(crate) fn create(&mut self, block: u64, seal: Seal) -> Result<Buffer> {
+        let buffer = self.fs.cache.create(block)?;
+        buffer.set_verified();
+        self.core.undo.push(Change::Created(block));
+        self.join(&buffer, seal);
+        drop(self.fs.cache.write(&buffer, Dirty::Held));
+        Ok(buffer)
+    }
+
+    /// Changes a range of a metadata block's bytes.
+    pub(crate) fn modify<T>(
+        &mut self,
+        buffer: &Buffer,
+        seal: Seal,
+        range: Range<usize>,
+        change: impl FnOnce(&mut [u8]) -> T,
+    ) -> T {
+        self.join(buffer, seal);
+        let mut bytes = self.fs.cache.write(buffer, Dirty::Held);
+        let bytes = &mut bytes[range.clone()];
+        self.core.undo.push_bytes(buffer, range.start, bytes);
+        change(bytes)
+    }
+
+    /// Changes bytes of a metadata block to `new`, and logs only what differs.
+    pub(crate) fn replace(&mut self, buffer: &Buffer, seal: Seal, offset: usize, new: &[u8]) {
+        let (first, last) = {
+            let old = buffer.read();
+            let old = &old[offset..offset + new.len()];
+            let Some(first) = old.iter().zip(new).position(|(a, b)| a != b) else { return };
+            let same = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
+            (first, new.len() - same)
+        };
+        self.modify(buffer, seal, offset + first..offset + last, |bytes| bytes.copy_from_slice(&new[first..last]));
+    }
+
+    /// Changes an inode's record. The block of the table that it will be stored in joins the transaction.
+    pub(crate) fn update<T>(&mut self, inode: &Arc<Inode>, change: impl FnOnce(&mut Record) -> T) -> Result<T> {
+        self.touch(inode)?;
+        Ok(change(&mut inode.record.write()))
+    }
+
+    /// Makes an inode part of the transaction, and saves its record for the case of failure.
+    pub(crate) fn touch(&mut self, inode: &Arc<Inode>) -> Result<()> {
+        if inode.handle.load(Ordering::Relaxed) == self.number {
+            return Ok(());
+        }
+        let id = self.core.transaction.id;
+        if inode.transaction.load(Ordering::Relaxed) != id {
+            let (block, _) = self.fs.record_location(inode.ino);
+            if !self.core.transaction.buffers.contains_key(&block) {
+                let buffer = self.metadata(block, Seal::None)?;
+                self.join(&buffer, Seal::None);
+                drop(self.fs.cache.write(&buffer, Dirty::Held));
+            }
+            self.core.transaction.inodes.push(inode.clone());
+            inode.transaction.store(id, Ordering::Relaxed);
+        }
+        inode.handle.store(self.number, Ordering::Relaxed);
+        let saved = Box::new(inode.record.read().clone());
+        self.core.undo.push(Change::Record(inode.clone(), saved));
+        Ok(())
+    }
+
+    /// Notes that an inode's size or mapping changes: what `fdatasync` must not miss.
+    pub(crate) fn touch_data(&mut self, inode: &Arc<Inode>) -> Result<()> {
+        inode.data_transaction.store(self.core.transaction.id, Ordering::Relaxed);
+        self.touch(inode)
+    }
+
+    /// A new inode: it takes the place of whatever the table had under its number.
+    pub(crate) fn insert_inode(&mut self, inode: &Arc<Inode>) -> Result<()> {
+        let before: Option<Slot> = self.fs.inodes.insert(inode);
+        self.core.undo.push(Change::Slot(inode.ino, before));
+        self.touch(inode)
+    }
+
+    /// A group to be changed.
+    pub(crate) fn group(&mut self, group: u32) -> Result<&mut Group> {
+        if !self.core.groups[group as usize].dirty {
+            let (block, _) = self.fs.geometry.desc_location(group);
+            let buffer = self.metadata(block, Seal::None)?;
+            self.join(&buffer, Seal::None);
+            drop(self.fs.cache.write(&buffer, Dirty::Held));
+            self.touch_superblock()?;
+            self.core.transaction.groups.push(group);
+            self.core.groups[group as usize].dirty = true;
+        }
+        self.core.undo.push(Change::Group(group, self.core.groups[group as usize].desc));
+        Ok(&mut self.core.groups[group as usize])
+    }
+
+    /// The superblock changes with this transaction.
+    pub(crate) fn touch_superblock(&mut self) -> Result<()> {
+        let (block, _) = self.fs.geometry.super_location();
+        if !self.core.transaction.buffers.contains_key(&block) {
+            let buffer = self.metadata(block, Seal::None)?;
+            self.join(&buffer, Seal::Superblock);
+            drop(self.fs.cache.write(&buffer, Dirty::Held));
+        }
+        Ok(())
+    }
+
+    /// Blocks were taken out of the bitmap.
+    pub(crate) fn note_taken(&mut self, start: u64, count: u64) {
+        self.core.undo.push(Change::Taken(start, count));
+    }
+
+    /// Blocks went back into the bitmap: nobody gets them before the commit.
+    pub(crate) fn note_freed(&mut self, start: u64, count: u64) {
+        withhold(&mut self.core.groups, &self.fs.geometry, start, count);
+        self.core.undo.push(Change::Freed(start, count));
+    }
+
+    /// The content of blocks is of no more interest once the handle has succeeded.
+    pub(crate) fn forget_content(&mut self, start: u64, count: u64) {
+        self.core.undo.push(Change::Forgotten(start, count));
+    }
+
+    /// Puts an inode without links on the orphan list.
+    pub(crate) fn add_orphan(&mut self, inode: &Arc<Inode>) -> Result<()> {
+        self.touch_superblock()?;
+        let next = self.core.orphans.last().map_or(0, |head| head.ino);
+        self.update(inode, |record| record.dtime = next)?;
+        self.core.orphans.push(inode.clone());
+        self.core.undo.push(Change::OrphanAdded);
+        Ok(())
+    }
+
+    /// Takes an inode off the orphan list, if it is there.
+    pub(crate) fn remove_orphan(&mut self, inode: &Arc<Inode>) -> Result<()> {
+        let Some(at) = self.core.orphans.iter().rposition(|orphan| Arc::ptr_eq(orphan, inode)) else {
+            return Ok(());
+        };
+        let next = if at > 0 { self.core.orphans[at - 1].ino } else { 0 };
+        match self.core.orphans.get(at + 1).cloned() {
+            Some(before) => self.update(&before, |record| record.dtime = next)?,
+            None => self.touch_superblock()?,
+        }
+        self.update(inode, |record| record.dtime = 0)?;
+        self.core.orphans.remove(at);
+        self.core.undo.push(Change::OrphanRemoved(at, inode.clone()));
+        Ok(())
+    }
+
+    /// A staged inode has its name now.
+    pub(crate) fn note_published(&mut self, inode: &Arc<Inode>) {
+        if inode.staged.swap(false, Ordering::Relaxed) {
+            self.core.undo.push(Change::Published(inode.clone()));
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Handles and transactions: how metadata changes.
+//!
+//! Every operation is a [`Handle`] in the running [`Transaction`]. It reserves credits (the number of metadata blocks that it
+//! may change), changes buffers and records through the handle only, and ends. The handle keeps what was there before; if the
+//! operation fails, [undo] puts everything back, in the cache and in memory, so no operation is ever half applied.
+//!
+//! The transaction collects the changed metadata blocks, which the cache holds back ([`block::Dirty::Held`]), and the changed
+//! inodes. [Commit](commit) seals the checksums once, writes the file data, then the metadata. Blocks that the
+//! transaction freed are given out again only after it has committed.
+//!
+//! Lock order: core lock (one handle at a time) → `content` of the inodes that the handle changes → `record` → inode table →
+//! buffer cache.
+
+mod commit;
+mod handle;
+mod undo;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use block::Buffer;
+use hashbrown::HashMap;
+use vfs::{Errno, Result};
+
+use crate::fs::Ext4;
+use crate::group::Group;
+use crate::inode::Inode;
+use crate::space::Window;
+pub(crate) use handle::Handle;
+use undo::UndoLog;
+
+/// A transaction with this many metadata blocks commits before the next handle begins.
+const MAX_BUFFERS: usize = 2048;
+
+/// What is put into a metadata block when its transaction commits, and checked when it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seal {
+    /// Nothing here: the checksum is elsewhere, or in each record.
+    None,
+    /// The superblock's counters, time and checksum.
+    Superblock,
+    /// The checksum in the group's descriptor.
+    BlockBitmap(u32),
+    /// As `BlockBitmap`.
+    InodeBitmap(u32),
+    /// The tail of a block of entries of the inode with this seed.
+    Directory(u32),
+    /// The tail of an htree's root.
+    IndexRoot(u32),
+    /// The tail of another index block of an htree.
+    IndexNode(u32),
+    /// The tail of a block of an extent tree.
+    Extents(u32),
+    /// The header of a block of extended attributes.
+    Attributes,
+    /// A block of the file of orphans of the inode with this seed.
+    Orphans(u32),
+}
+
+/// Free space and inodes of the whole filesystem, the sums over the groups.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counters {
+    pub(crate) free_blocks: u64,
+    pub(crate) free_inodes: u64,
+}
+
+/// The running transaction.
+pub(crate) struct Transaction {
+    pub(crate) id: u32,
+    buffers: HashMap<u64, (Buffer, Seal)>,
+    inodes: Vec<Arc<Inode>>,
+    groups: Vec<u32>,
+    /// Ranges of blocks that were freed.
+    freed: Vec<(u64, u64)>,
+}
+
+impl Transaction {
+    fn new(id: u32) -> Self {
+        Self { id, buffers: HashMap::new(), inodes: Vec::new(), groups: Vec::new(), freed: Vec::new() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.buffers.is_empty() && self.inodes.is_empty() && self.groups.is_empty()
+    }
+
+    /// Whether blocks wait for the commit to become free.
+    pub(crate) fn has_freed(&self) -> bool {
+        !self.freed.is_empty()
+    }
+}
+
+/// All that changes under the core lock.
+pub(crate) struct Core {
+    pub(crate) groups: Vec<Group>,
+    pub(crate) counters: Counters,
+    /// The orphan list, its head last.
+    pub(crate) orphans: Vec<Arc<Inode>>,
+    /// The inode that whiteouts share.
+    pub(crate) whiteout: Option<Arc<Inode>>,
+    /// Blocks reserved for files that grow, by inode number.
+    pub(crate) windows: HashMap<u32, Window>,
+    pub(crate) transaction: Transaction,
+    undo: UndoLog,
+    /// For `i_generation` of new inodes.
+    pub(crate) generation: u32,
+    /// Since the last flush something was written.
+    unflushed: bool,
+}
+
+impl Core {
+    pub(crate) fn new(groups: Vec<Group>, generation: u32) -> Self {
+        let mut counters = Counters::default();
+        for group in &groups {
+            counters.free_blocks += u64::from(group.desc.free_blocks);
+            counters.free_inodes += u64::from(group.desc.free_inodes);
+        }
+        Self {
+            groups,
+            counters,
+            orphans: Vec::new(),
+            whiteout: None,
+            windows: HashMap::new(),
+            transaction: Transaction::new(1),
+            undo: UndoLog::default(),
+            generation,
+            unflushed: false,
+        }
+    }
+}
+
+/// What a second try of an operation may do that the first may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Try {
+    /// Out of space may mean that freed blocks wait for a commit: say so rather than do a part.
+    First,
+    /// There is no more to come.
+    Last,
+}
+
+impl Ext4 {
+    /// Runs one operation as a handle that changes at most about `credits` metadata blocks, with the `content` of the
+    /// inodes in `lock` held exclusively. If `body` fails, nothing has happened. Out of space while freed blocks
+    /// wait for their transaction, it commits and tries once more.
+    pub(crate) fn transact<T>(
+        &self,
+        credits: usize,
+        lock: &[&Arc<Inode>],
+        body: impl FnMut(&mut Handle<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.transact_planned(
+            credits,
+            |_| {
+                let mut locks = Locks::default();
+                for (slot, inode) in locks.inodes.iter_mut().zip(lock) {
+                    *slot = Some((*inode).clone());
+                }
+                Ok(locks)
+            },
+            body,
+        )
+    }
+
+    /// As [`transact`](Self::transact), where the inodes to lock are found under the core lock.
+    pub(crate) fn transact_planned<T>(
+        &self,
+        credits: usize,
+        plan: impl Fn(&Self) -> Result<Locks>,
+        mut body: impl FnMut(&mut Handle<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut core = self.core.lock();
+        let mut attempt = Try::First;
+        let result = loop {
+            self.check_writable()?;
+            if core.transaction.buffers.len() + credits > MAX_BUFFERS {
+                self.commit(&mut core)?;
+            }
+            if !core.transaction.has_freed() && core.windows.is_empty() {
+                attempt = Try::Last;
+            }
+            let locks = plan(self)?;
+            let result = self.run(&mut core, &locks, attempt, &mut body);
+            drop(locks);
+            match result {
+                Err(error) if error == Errno::ENOSPC && attempt == Try::First => {
+                    attempt = Try::Last;
+                    self.discard_windows(&mut core);
+                    self.commit(&mut core)?;
+                }
+                result => break result,
+            }
+        };
+        self.reap_queued(&mut core);
+        drop(core);
+        // A node that was dropped just before the lock was released could not reap.
+        self.try_reap();
+        result
+    }
+}
+
+impl Ext4 {
+    /// Runs one handle. The caller has the core lock, and has seen to it that the transaction has room.
+    fn run<T>(
+        &self,
+        core: &mut Core,
+        locks: &Locks,
+        attempt: Try,
+        body: impl FnOnce(&mut Handle<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let guards = locks.lock();
+        let mut handle = Handle::new(self, core, attempt);
+        let result = body(&mut handle);
+        match result {
+            Ok(_) => handle.stop(),
+            Err(_) => handle.undo(),
+        }
+        drop(guards);
+        result
+    }
+
+    /// As [`transact`](Self::transact), for work that is done with the core lock held already.
+    pub(crate) fn transact_with<T>(
+        &self,
+        core: &mut Core,
+        credits: usize,
+        inode: &Arc<Inode>,
+        body: impl FnOnce(&mut Handle<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.check_writable()?;
+        if core.transaction.buffers.len() + credits > MAX_BUFFERS {
+            self.commit(core)?;
+        }
+        self.run(core, &Locks::new([Some(inode.clone()), None, None, None]), Try::Last, body)
+    }
+}
+
+type ContentGuard<'a> = base::sync::RwLockWriteGuard<'a, ()>;
+
+/// The inodes whose content a handle changes.
+#[derive(Default)]
+pub(crate) struct Locks {
+    inodes: [Option<Arc<Inode>>; 4],
+}
+
+impl Locks {
+    pub(crate) fn new(inodes: [Option<Arc<Inode>>; 4]) -> Self {
+        Self { inodes }
+    }
+
+    /// Locks each content once. Only holders of the core lock take more than one, so their order does not matter.
+    fn lock(&self) -> [Option<ContentGuard<'_>>; 4] {
+        let mut guards = [None, None, None, None];
+        for (i, inode) in self.inodes.iter().enumerate() {
+            let Some(inode) = inode else { continue };
+            let twice = self.inodes[..i].iter().flatten().any(|earlier| Arc::ptr_eq(earlier, inode));
+            if !twice {
+                guards[i] = Some(inode.content.write());
+            }
+        }
+        guards
+    }
+}
