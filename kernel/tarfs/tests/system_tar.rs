@@ -40,7 +40,7 @@ fn write(path: &Path, bytes: &[u8]) {
 fn set_mtime(path: &Path, secs: i64, nanos: i64) {
     let time = Timespec { tv_sec: secs, tv_nsec: nanos };
     let times = Timestamps { last_access: time, last_modification: time };
-    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    rustix::fs::utimensat(CWD, path.as_os_str().as_bytes(), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
 /// Makes a tree of everything that a format holds.
@@ -65,12 +65,27 @@ fn plant(root: &Path, holds: Holds) {
     if holds != Holds::Least {
         let deep = root.join("p".repeat(60)).join("q".repeat(80)).join("n".repeat(100));
         write(&deep, b"split into prefix and name");
-        rustix::fs::mknodat(CWD, root.join("pipe"), HostType::Fifo, Mode::from(0o640), 0).unwrap();
+        rustix::fs::mknodat(CWD, root.join("pipe").as_os_str().as_bytes(), HostType::Fifo, Mode::from(0o640), 0)
+            .unwrap();
         if is_root {
             let device = rustix::fs::makedev(5, 1);
-            rustix::fs::mknodat(CWD, root.join("char"), HostType::CharacterDevice, Mode::from(0o620), device).unwrap();
+            rustix::fs::mknodat(
+                CWD,
+                root.join("char").as_os_str().as_bytes(),
+                HostType::CharacterDevice,
+                Mode::from(0o620),
+                device,
+            )
+            .unwrap();
             let device = rustix::fs::makedev(259, 70_000);
-            rustix::fs::mknodat(CWD, root.join("block"), HostType::BlockDevice, Mode::from(0o660), device).unwrap();
+            rustix::fs::mknodat(
+                CWD,
+                root.join("block").as_os_str().as_bytes(),
+                HostType::BlockDevice,
+                Mode::from(0o660),
+                device,
+            )
+            .unwrap();
         }
     }
     if is_root {

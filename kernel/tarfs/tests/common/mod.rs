@@ -316,12 +316,15 @@ fn host_visit(at: &Path, path: Vec<u8>, tree: &mut Tree, firsts: &mut HashMap<u6
 
 fn host_xattrs(at: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut names = vec![0u8; 65_536];
-    let Ok(len) = rustix::fs::llistxattr(at, &mut names[..]) else { return BTreeMap::new() };
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(len) = rustix::fs::llistxattr(at.as_os_str().as_bytes(), &mut names[..]) else { return BTreeMap::new() };
     let names = names[..len].split(|&byte| byte == 0).filter(|name| !name.is_empty());
     names
         .map(|name| {
             let mut value = vec![0u8; 65_536];
-            let len = rustix::fs::lgetxattr(at, std::str::from_utf8(name).unwrap(), &mut value[..]).unwrap();
+            let len =
+                rustix::fs::lgetxattr(at.as_os_str().as_bytes(), std::str::from_utf8(name).unwrap(), &mut value[..])
+                    .unwrap();
             (name.to_vec(), value[..len].to_vec())
         })
         .collect()
