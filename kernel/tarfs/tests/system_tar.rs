@@ -113,7 +113,7 @@ fn plant(root: &Path, holds: Holds) {
 /// Extended attributes, where the host's filesystem keeps them.
 fn plant_xattrs(root: &Path, is_root: bool) {
     let set = |path: &str, name: &str, value: &[u8]| {
-        let _ = rustix::fs::lsetxattr(root.join(path), name, value, XattrFlags::empty());
+        let _ = rustix::fs::lsetxattr(root.join(path).as_os_str().as_bytes(), name, value, XattrFlags::empty());
     };
     set("sizes/1", "user.mime", b"text/plain");
     set("sizes/1", "user.binary", b"\0\n=\xff");
