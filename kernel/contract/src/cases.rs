@@ -8,6 +8,7 @@ mod file;
 mod handle;
 mod limits;
 mod link;
+mod listing;
 mod read;
 mod readdir;
 mod remount;
@@ -18,6 +19,7 @@ mod times;
 mod unnamed;
 mod upper;
 mod upper_rename;
+mod whiteout;
 mod xattr;
 
 use crate::suite::Group;
@@ -39,6 +41,7 @@ use group;
 
 pub(crate) const GROUPS: &[Group] = &[
     ("read", read::TESTS),
+    ("listing", listing::TESTS),
     ("create", create::TESTS),
     ("remove", remove::TESTS),
     ("link", link::TESTS),
@@ -55,5 +58,6 @@ pub(crate) const GROUPS: &[Group] = &[
     ("handle", handle::TESTS),
     ("remount", remount::TESTS),
     ("upper", upper::TESTS),
+    ("whiteout", whiteout::TESTS),
     ("upper_rename", upper_rename::TESTS),
 ];

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 use core::ops::{ControlFlow, Deref};
 
 use vfs::{
@@ -34,6 +35,18 @@ pub struct Listed {
     pub kind: u8,
     /// The cookie after it.
     pub next: u64,
+}
+
+impl fmt::Debug for Dir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Node::Dir(self.0.clone()).fmt(f)
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.node().fmt(f)
+    }
 }
 
 impl Deref for Dir {

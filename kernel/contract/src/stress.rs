@@ -3,6 +3,8 @@
 //! A [`Scenario`] prepares a filesystem, has workers that go on for a number of rounds, and a check when all are done.
 //! Workers accept the errors that a race can bring (`ENOENT`, `EEXIST`, …) and no others.
 
+mod contents;
+mod names;
 mod scenarios;
 
 use alloc::sync::Arc;

@@ -1,10 +1,12 @@
 //! Random operations on a filesystem and on a model of one, compared after every step.
 //!
-//! [`State`](state::State) is the model: maps and vectors, plain enough to be believed. [`Run`](run::Run) draws an operation, asks the
-//! model what must come of it, does it on the filesystem, and compares result, attributes, times, content and listings. A
-//! failure tells seed, number of the operation, and what was done last; the same seed does the same again.
+//! `state` is the model: maps and vectors, plain enough to be believed. `run` draws an operation, asks the model what
+//! must come of it, does it on the filesystem, and compares result, attributes, times, content and listings. A failure tells
+//! seed, number of the operation, and what was done last; the same seed does the same again.
 
 mod compare;
+mod contents;
+mod names;
 mod run;
 mod state;
 
