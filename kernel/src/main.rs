@@ -52,7 +52,10 @@ extern "C" fn kernel_main(info: &'static BootInfo) -> ! {
     // What it is for: suites or the first program.
     task::init();
     match options.suite {
-        Some(pattern) => suite::run(pattern),
+        Some(pattern) => {
+            init::begin_for_suites(info, &options);
+            suite::run(pattern)
+        }
         None => init::run(info, &options),
     }
 }

@@ -94,6 +94,16 @@ pub(crate) fn run(info: &'static BootInfo, options: &Options<'static>) -> ! {
     shutdown::when_over(started)
 }
 
+/// Mounts a root for suites, with a layer in memory above the firmware, if there is any.
+pub(crate) fn begin_for_suites(info: &'static BootInfo, options: &Options<'static>) {
+    COMMAND_LINE.call_once(|| info.command_line);
+    let lowers = if info.modules.is_empty() { alloc::vec::Vec::new() } else { root::firmware(info, options) };
+    let namespace = root::assemble(lowers, storage::in_memory());
+    NAMESPACE.call_once(|| namespace);
+    root::furnish();
+    task::reserve_init();
+}
+
 /// Mounts the root and what belongs in it.
 fn mount(info: &'static BootInfo, options: &Options<'static>) {
     let lowers = root::firmware(info, options);

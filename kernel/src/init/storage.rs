@@ -49,12 +49,13 @@ pub(super) fn open(options: &Options<'_>) -> Upper {
     match options.overlay {
         _ if options.failsafe => Upper::None,
         OverlayMode::ReadOnly => Upper::None,
-        OverlayMode::Ram => memory(),
-        OverlayMode::Disk => memory(),
+        OverlayMode::Ram => in_memory(),
+        OverlayMode::Disk => in_memory(),
     }
 }
 
-fn memory() -> Upper {
+/// A layer in memory.
+pub(super) fn in_memory() -> Upper {
     let made = root::temporary().and_then(|fs| layers(fs, "memory: changes are lost at power-off".into()));
     made.unwrap_or_else(|error| {
         log::error!("no layer in memory: {error}; the tree is read-only");

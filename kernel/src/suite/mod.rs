@@ -5,13 +5,19 @@
 //! host. `suite=GLOB` on the command line runs those whose `suite::name`, or whose suite, matches: failures are printed with
 //! their reason, the last line is `N passed, N failed`, and the machine ends with that outcome. Running none is a failure.
 
+mod archive;
 mod boot;
 mod crash;
 mod drivers;
+mod filesystems;
 mod memory;
+mod namespace;
 mod pattern;
+mod pointers;
 mod power;
+mod programs;
 mod speed;
+mod syscalls;
 
 use alloc::string::String;
 use core::fmt;

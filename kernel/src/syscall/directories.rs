@@ -17,28 +17,30 @@ pub(super) fn getdents64(caller: &mut Caller<'_>, fd: Fd, buffer: u64, size: u32
     })
 }
 
-/// `getdents(2)`: the older records, made from the newer, which are never longer by more than the type's place.
+/// `getdents(2)`: the older records, made from the newer, which are as long or longer.
 pub(super) fn getdents(caller: &mut Caller<'_>, fd: Fd, buffer: u64, size: u32) -> Answer {
     let file = caller.context.file(fd)?;
-    let mut records = alloc::vec::Vec::new();
     let size = (size as usize).min(32 << 10);
+    let mut records = alloc::vec::Vec::new();
     records.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
-    records.resize(size, 0);
-    let length = file.read_dir(&mut records)?;
-    let mut old = alloc::vec::Vec::new();
-    old.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
-    old.resize(size, 0);
-    let (mut at, mut written) = (0, 0);
-    while let Some(record) = records[..length].get(at..).filter(|rest| rest.len() > DIRENT_HEADER) {
-        let word = |from: usize| u64::from_le_bytes(core::array::from_fn(|byte| record[from + byte]));
-        let record_length = usize::from(u16::from_le_bytes([record[16], record[17]]));
-        let name = &record[DIRENT_HEADER..record_length];
-        let name = name.split(|&byte| byte == 0).next().unwrap_or(name);
-        let Some(count) = encode_old_dirent(&mut old[written..], word(0), word(8), record[18], name) else { break };
-        written += count;
-        at += record_length;
-    }
-    UserBytes::whole(buffer, size).write(&old[..written])
+    // The buffer is there before the directory is read: what is read once is not read again.
+    UserBytes::whole(buffer, size).with_mut(|bytes| {
+        records.resize(bytes.len(), 0);
+        let length = file.read_dir(&mut records)?;
+        let (mut at, mut written) = (0, 0);
+        while let Some(record) = records[..length].get(at..).filter(|rest| rest.len() > DIRENT_HEADER) {
+            let word = |from: usize| u64::from_le_bytes(core::array::from_fn(|byte| record[from + byte]));
+            let record_length = usize::from(u16::from_le_bytes([record[16], record[17]]));
+            let name = &record[DIRENT_HEADER..record_length];
+            let name = name.split(|&byte| byte == 0).next().unwrap_or(name);
+            let Some(count) = encode_old_dirent(&mut bytes[written..], word(0), word(8), record[18], name) else {
+                break;
+            };
+            written += count;
+            at += record_length;
+        }
+        Ok(written)
+    })
 }
 
 /// `getcwd(2)`: the length with the zero.

@@ -72,7 +72,9 @@ fn start(mut context: Context, image: Image, process: &Arc<Process>) -> Result<(
 /// # Errors
 /// `ENOMEM`, `EAGAIN`.
 pub(crate) fn run_as_task<R>(mut context: Context, action: impl FnOnce() -> R) -> Result<R> {
-    let space = Arc::new(Mutex::new(UserSpace::new()?));
+    let mut space = UserSpace::new()?;
+    space.place_heap(super::space::PROGRAM_BASE);
+    let space = Arc::new(Mutex::new(space));
     let process = Process::new(None).ok_or(Errno::EAGAIN)?;
     let pid = process.pid();
     context.pid = pid;
@@ -91,6 +93,12 @@ pub(crate) fn run_as_task<R>(mut context: Context, action: impl FnOnce() -> R) -
     drop(thread::abandon());
     process::forget(pid);
     Ok(result)
+}
+
+/// Takes the first process's number, for a system without a first program.
+pub(crate) fn reserve_init() {
+    // Kept for ever in the table, which is the purpose; there are numbers left.
+    let _ = Process::new(None);
 }
 
 /// Makes a child of the current task that goes on with its registers, and 0 as the call's result.

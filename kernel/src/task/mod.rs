@@ -23,7 +23,9 @@ use base::sync::Mutex;
 use vfs::{Context, Errno, Result};
 
 pub(crate) use entry::SyscallFrame;
-pub(crate) use lifecycle::{Vfork, become_program, die_of, end_all_programs, exit, fork, run_as_task, spawn_program};
+pub(crate) use lifecycle::{
+    Vfork, become_program, die_of, end_all_programs, exit, fork, reserve_init, run_as_task, spawn_program,
+};
 pub(crate) use process::{ExitStatus, Process};
 pub(crate) use signal::Signals;
 pub(crate) use space::{Rights, UserSpace};

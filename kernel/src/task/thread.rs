@@ -164,6 +164,9 @@ pub(super) fn spawn(task: Task, frame: &SyscallFrame) -> Result<()> {
 /// A new thread's first code.
 extern "C" fn begin() -> ! {
     after_switch();
+    if super::needs_attention() {
+        super::attend();
+    }
     let top = kernel_stack_top();
     // SAFETY: `spawn` put the frame at the top of this stack, and nothing on it is needed.
     unsafe { entry::leave((top - size_of::<SyscallFrame>() as u64) as *const SyscallFrame) }
@@ -266,6 +269,9 @@ pub(super) fn is_doomed() -> bool {
     scheduler.current.as_ref().and_then(|thread| thread.process.as_ref()).is_some_and(|process| process.is_doomed())
 }
 
+/// How long a program runs while others could, in nanoseconds.
+const SHARE: u64 = 10_000_000;
+
 /// When the running thread got the processor.
 static SINCE: AtomicU64 = AtomicU64::new(0);
 
@@ -330,10 +336,21 @@ fn switch_to(next: Arc<Thread>, leaving: Leaving) {
     after_switch();
 }
 
-/// Frees what the thread that ran before left for good.
+/// What a thread does when it runs again: frees what the one before left for good, sees whether it is to end itself, and has
+/// the timer share the processor among programs.
 fn after_switch() {
-    let ended = SCHEDULER.lock().ended.take();
+    let (ended, others) = {
+        let mut scheduler = SCHEDULER.lock();
+        (scheduler.ended.take(), scheduler.ring.len())
+    };
     drop(ended);
+    if is_doomed() {
+        super::request_attention();
+    }
+    if others > 1 {
+        // Not due yet: this sets the timer.
+        let _ = time::is_due(time::monotonic() + SHARE);
+    }
 }
 
 /// Saves what the C ABI preserves and the stack pointer at `save`, and goes on where `load` was left.

@@ -44,11 +44,12 @@ impl UserTraps for Traps {
 
     fn interrupted(&self, _frame: &mut TrapFrame) {
         crate::dev::look_for_interrupt();
-        if super::needs_attention() {
-            super::attend();
-        }
+        // One of the others is the boot's, which only waits.
         if thread::others() > 1 {
             thread::yield_now();
+        }
+        if super::needs_attention() {
+            super::attend();
         }
     }
 }

@@ -30,8 +30,10 @@ pub(crate) struct UserBytes {
 }
 
 impl UserBytes {
-    /// A claim of `length` bytes, cut to [`MAX_TRANSFER`].
+    /// A claim of `length` bytes, of which [`MAX_TRANSFER`] count. One that reaches out of user addresses is wrong from its
+    /// first byte on, as on Linux.
     pub(crate) fn new(address: u64, length: usize) -> Self {
+        let address = if copy::is_user(address, length) { address } else { u64::MAX };
         Self { address, length: length.min(MAX_TRANSFER) }
     }
 

@@ -118,7 +118,7 @@ impl Drop for Access {
 
 /// Whether `length` bytes from `address` on are user addresses.
 #[inline]
-fn is_user(address: u64, length: usize) -> bool {
+pub(super) fn is_user(address: u64, length: usize) -> bool {
     address <= USER_END && length as u64 <= USER_END - address
 }
 
