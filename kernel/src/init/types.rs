@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use ext4::MountMode;
 use fs_overlay::{Layer, Layers, OverlayFs};
 use vfs::{AT_FDCWD, Errno, Error, FileSystem, FileSystemTypes, FileType, MountRequest, Node, Result};
 
@@ -50,7 +51,8 @@ fn disk(request: &MountRequest<'_>) -> Result<Arc<dyn FileSystem>> {
         return Err(Errno::ENOTBLK.into());
     }
     let (index, _) = dev::find_disk(attr.rdev).ok_or(Errno::ENXIO)?;
-    storage::mount_disk(index, request.flags.contains(vfs::MountFlags::MS_RDONLY))
+    let read_only = request.flags.contains(vfs::MountFlags::MS_RDONLY);
+    storage::mount_disk(index, if read_only { MountMode::ReadOnly } else { MountMode::ReadWrite })
 }
 
 /// Options: `size=`, `nr_inodes=`, `mode=`, `uid=`, `gid=`, as tmpfs has them.
