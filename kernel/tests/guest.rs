@@ -2,6 +2,9 @@
 //!
 //! One emulator runs at a time: they would only take each other's processors.
 
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -21,15 +24,23 @@ fn script() -> PathBuf {
 }
 
 fn run(arguments: &[&str]) -> Guest {
+    run_with(Command::new("timeout").arg("120").arg(script()).arg(env!("CARGO_BIN_EXE_kernel")).args(arguments), "")
+}
+
+/// Runs `command` with `input` on its standard input.
+fn run_with(command: &mut Command, input: &str) -> Guest {
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let Output { status, stdout, stderr } = Command::new("timeout")
-        .arg("120")
-        .arg(script())
-        .arg(env!("CARGO_BIN_EXE_kernel"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .expect("the script and `timeout` are there");
+    let mut pipe = child.stdin.take().expect("it is piped");
+    // The child may have ended without reading.
+    let _ = pipe.write_all(input.as_bytes());
+    drop(pipe);
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("the child was started");
     Guest {
         status: status.code().unwrap_or(-1),
         output: String::from_utf8_lossy(&stdout).replace('\r', ""),
@@ -157,6 +168,143 @@ fn wrong_options_of_the_script_are_named() {
         assert_eq!(guest.status, 2, "{arguments:?}: {}", guest.errors);
         assert!(guest.errors.contains(complaint), "{arguments:?}: {}", guest.errors);
     }
+}
+
+/// A directory that goes when it is dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("strata-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("the temporary directory takes directories");
+        Self(path)
+    }
+
+    fn program(&self, name: &str, text: &str) {
+        let path = self.0.join(name);
+        fs::write(&path, format!("#!/bin/bash\n{text}\n")).expect("just made");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("just written");
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A `PATH` with what the script needs, save QEMU, and a user of number `user`.
+fn without_qemu(name: &str, user: u32) -> Scratch {
+    let path = Scratch::new(name);
+    for tool in [
+        "bash", "env", "dirname", "od", "tr", "grep", "cat", "mktemp", "rm", "truncate", "stat", "head", "sleep",
+        "find",
+    ] {
+        let place =
+            ["/usr/bin", "/bin"].map(|place| Path::new(place).join(tool)).into_iter().find(|path| path.exists());
+        symlink(place.expect("every system has it"), path.0.join(tool)).expect("an empty directory");
+    }
+    path.program("id", &format!("echo {user}"));
+    path
+}
+
+fn run_in(path: &Scratch) -> Guest {
+    let mut command = Command::new(script());
+    command.arg(env!("CARGO_BIN_EXE_kernel")).args(["--suite", "x"]).env("PATH", &path.0);
+    run_with(&mut command, "")
+}
+
+#[test]
+fn a_missing_qemu_is_installed_by_the_systems_package_manager_after_saying_so() {
+    let path = without_qemu("installs", 0);
+    let fake = path.0.join("qemu-system-x86_64");
+    // The package's program passes every suite.
+    path.program(
+        "apt-get",
+        &format!(
+            "[[ $1 == install ]] && {{ printf '#!/bin/bash\\nexit 33\\n' >{0}; /bin/chmod 755 {0}; }}",
+            fake.display()
+        ),
+    );
+    let guest = run_in(&path);
+    assert_eq!(guest.status, 0, "{}", guest.errors);
+    let said = "installing it: apt-get install -y --no-install-recommends qemu-system-x86";
+    assert!(guest.errors.contains(said), "{}", guest.errors);
+}
+
+#[test]
+fn a_missing_qemu_that_may_not_be_installed_is_an_error_with_the_command() {
+    let path = without_qemu("may-not", 1000);
+    path.program("apt-get", "exit 1");
+    let guest = run_in(&path);
+    assert_eq!(guest.status, 2, "{}", guest.errors);
+    let command = "Install it with: sudo apt-get install -y --no-install-recommends qemu-system-x86";
+    assert!(guest.errors.contains(command), "{}", guest.errors);
+}
+
+/// The demonstration firmware, made if need be.
+fn firmware() -> PathBuf {
+    let target = Path::new(env!("CARGO_BIN_EXE_kernel")).ancestors().nth(2).expect("target/profile/kernel");
+    let tar = target.join("firmware.tar");
+    let made = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("user/mkfirmware.sh"))
+        .arg(&tar)
+        .env("CARGO_TARGET_DIR", target)
+        .output()
+        .expect("the script is there");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    tar
+}
+
+/// Boots the demonstration with `input` at its console.
+fn converse(input: &str, arguments: &[&str]) -> Guest {
+    firmware();
+    let mut command = Command::new("timeout");
+    command.arg("60").arg(script()).arg(env!("CARGO_BIN_EXE_kernel")).args(arguments);
+    run_with(&mut command, input)
+}
+
+#[test]
+fn commands_from_a_pipe_are_carried_out_to_the_last_and_its_end_powers_off() {
+    for machine in MACHINES {
+        // Many more bytes than the serial port holds, sent before the kernel listens, and no new line at the end.
+        let mut input: String = (0..40).map(|line| format!("echo line {line} of a script\n")).collect();
+        input.push_str("echo the very end");
+        let guest = converse(&input, &["--ram-upper", "--machine", machine]);
+        assert_eq!(guest.status, 0, "{machine}:\n{}\n{}", guest.output, guest.errors);
+        for line in 0..40 {
+            assert!(guest.output.contains(&format!("\nline {line} of a script\n")), "{machine}:\n{}", guest.output);
+        }
+        assert!(guest.output.contains("\nthe very end\n"), "{machine}:\n{}", guest.output);
+    }
+}
+
+#[test]
+fn the_demonstration_boots_in_32_mib() {
+    let guest = converse("ls /etc\n", &["--ram-upper", "--memory", "32"]);
+    assert_eq!(guest.status, 0, "{}\n{}", guest.output, guest.errors);
+    assert!(guest.output.contains("os-release"), "{}", guest.output);
+}
+
+#[test]
+fn archives_are_layers_the_first_one_topmost() {
+    let scratch = Scratch::new("layers");
+    let mut arguments: Vec<String> = vec!["--ram-upper".into()];
+    for layer in ["top", "middle"] {
+        let tree = scratch.0.join(layer);
+        fs::create_dir_all(&tree).expect("a directory of our own");
+        fs::write(tree.join("shared"), format!("of {layer}\n")).expect("just made");
+        fs::write(tree.join(layer), "here\n").expect("just made");
+        let tar = scratch.0.join(format!("{layer}.tar"));
+        // One block a record: the archive ends right after its end mark.
+        let made = Command::new("tar").args(["-b1", "-C"]).arg(&tree).arg("-cf").arg(&tar).arg(".").status();
+        assert!(made.expect("tar is there").success());
+        arguments.extend(["--firmware".into(), tar.display().to_string()]);
+    }
+    arguments.extend(["--firmware".into(), firmware().display().to_string()]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let guest = converse("cat /shared /top /middle\n", &arguments);
+    assert_eq!(guest.status, 0, "{}\n{}", guest.output, guest.errors);
+    assert!(guest.output.contains("\nof top\nhere\nhere\n"), "{}", guest.output);
 }
 
 #[test]
