@@ -1,0 +1,81 @@
+//! Linux's own ext4, by loop mount. It needs root; without, [`may_mount`] says so once and loudly, and the test ends.
+
+use std::path::{Path, PathBuf};
+
+use super::disk::{arg, run, run_ok};
+
+/// Whether this process may mount. If not, prints what is skipped.
+pub fn may_mount(what: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    let loops = Path::new("/dev/loop-control").exists();
+    if root && loops {
+        return true;
+    }
+    let lacks = if root { "there are no loop devices" } else { "this is not root" };
+    eprintln!("\n*** SKIPPED: {what}: needs loop mounts, and {lacks} ***\n");
+    false
+}
+
+/// A mounted image; unmounted at the end.
+pub struct Mount {
+    at: PathBuf,
+    mounted: bool,
+}
+
+impl Mount {
+    /// Mounts `image` at `at`, which is made, with `options` beside `loop`.
+    pub fn new(image: &Path, at: PathBuf, options: &str) -> Self {
+        std::fs::create_dir_all(&at).expect("a mount point can be made");
+        let options = format!("loop,{options}");
+        run_ok("mount", &["-t", "ext4", "-o", &options, arg(image), arg(&at)]);
+        Self { at, mounted: true }
+    }
+
+    /// As [`new`](Self::new); the error of `mount` if it fails.
+    pub fn attempt(image: &Path, at: PathBuf, options: &str) -> Result<Self, String> {
+        std::fs::create_dir_all(&at).expect("a mount point can be made");
+        let output = run("mount", &["-t", "ext4", "-o", &format!("loop,{options}"), arg(image), arg(&at)]);
+        if output.status.success() {
+            Ok(Self { at, mounted: true })
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+
+    /// Where.
+    pub fn path(&self) -> &Path {
+        &self.at
+    }
+
+    /// A path below.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.at.join(name)
+    }
+
+    /// Writes everything to the image, without unmounting.
+    pub fn sync(&self) {
+        run_ok("sync", &["-f", arg(&self.at)]);
+    }
+
+    /// Unmounts.
+    pub fn unmount(mut self) {
+        self.mounted = false;
+        // A child that another test is starting may hold one of our files until it runs its program.
+        for _ in 0..50 {
+            if run("umount", &[arg(&self.at)]).status.success() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        run_ok("umount", &[arg(&self.at)]);
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if self.mounted {
+            // The test has failed already.
+            run("umount", &["-l", arg(&self.at)]);
+        }
+    }
+}

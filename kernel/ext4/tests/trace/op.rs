@@ -1,0 +1,103 @@
+//! Operations, and the two that carry them out.
+
+use vfs::{AllocateMode, RenameMode, Timestamp, XattrMode};
+
+/// A path below the root, `/` between components.
+pub type Path = Vec<u8>;
+
+/// What `mknod` makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    Char(u32, u32),
+    Block(u32, u32),
+    Fifo,
+    Socket,
+}
+
+/// Bytes of a write: `len` of a stream that `seed` names.
+#[derive(Debug, Clone, Copy)]
+pub struct Data {
+    pub seed: u64,
+    pub len: usize,
+}
+
+impl Data {
+    /// The bytes; never zero, so that holes show.
+    pub fn bytes(self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len];
+        contract::random::Random::new(self.seed).fill(&mut bytes);
+        bytes.iter_mut().for_each(|byte| *byte |= 1);
+        bytes
+    }
+}
+
+/// One operation.
+#[derive(Debug, Clone)]
+pub enum Op {
+    Create(Path, u16),
+    Mkdir(Path, u16),
+    Symlink(Path, Vec<u8>),
+    Mknod(Path, Device, u16),
+    Write(Path, u64, Data),
+    Append(Path, Data),
+    Truncate(Path, u64),
+    Allocate(Path, AllocateMode, u64, u64),
+    Read(Path, u64, usize),
+    ReadLink(Path),
+    List(Path),
+    Link(Path, Path),
+    Rename(Path, Path, RenameMode),
+    RenameWhiteout(Path, Path),
+    Unlink(Path),
+    Rmdir(Path),
+    Chmod(Path, u16),
+    /// Owner, group, and the mode afterwards, which a symbolic link has not.
+    Chown(Path, u32, u32, Option<u16>),
+    /// atime, mtime.
+    Utimens(Path, Option<Timestamp>, Option<Timestamp>),
+    SetXattr(Path, &'static str, Data, XattrMode),
+    RemoveXattr(Path, &'static str),
+    /// A file without a name in the directory of the path, written, then given the path.
+    Unnamed(Path, Data),
+    /// Keeps a file open from now on.
+    Hold(Path),
+    HeldWrite(usize, u64, Data),
+    HeldRead(usize, u64, usize),
+    HeldRelease(usize),
+    Sync,
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Done,
+    Value(u64),
+    Bytes(Vec<u8>),
+    Names(Vec<Vec<u8>>),
+    Errno(i32),
+}
+
+/// A filesystem that operations are applied to.
+pub trait World {
+    fn apply(&mut self, op: &Op) -> Answer;
+}
+
+/// The directory and the last component.
+pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (&path[..0], path),
+    }
+}
+
+/// Short bytes are compared as they are, long ones by a sum.
+pub fn bytes_answer(bytes: &[u8]) -> Answer {
+    if bytes.len() <= 64 {
+        return Answer::Bytes(bytes.to_vec());
+    }
+    let mut sum = bytes.len() as u64;
+    for &byte in bytes {
+        sum = (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    }
+    Answer::Value(sum)
+}

@@ -1,0 +1,362 @@
+//! What an overlay asks of its upper layer: on the disk it is Linux's format; where the disk fails, it is done or not done.
+
+mod common;
+
+use std::sync::Arc;
+
+use block::{BlockDevice, Fault, FaultDisk, MemoryDisk};
+use common::disk::{self, DEFAULT, MIB, Make, OLD, Scratch, assert_clean};
+use common::linux::{Mount, may_mount};
+use common::snapshot::{Tree, difference, of_fs, of_linux};
+use common::{mount, short};
+use contract::dsl::{Dir, pattern};
+use ext4::Ext4;
+use vfs::{
+    DirOps, Errno, FileSystem, FileType, Name, NewKind, NewNode, Over, Parent, Publish, Result, SourceLeft, Subject,
+    UpperDir, UpperRename, UpperRenameMode, Victim, XattrChange,
+};
+
+const MAKES: [Make; 3] = [Make::Ours(4096, 256), DEFAULT, OLD];
+
+fn name(text: &str) -> Name<'_> {
+    Name::new(text.as_bytes()).unwrap()
+}
+
+/// What the operations need to be there.
+fn prepare(fs: &Ext4) -> Result<()> {
+    let root = short::root(fs);
+    let dir = root.mkdir("dir")?;
+    dir.file("file", pattern(1, 30_000))?;
+    dir.file("other", "other")?;
+    dir.file("third", "third")?;
+    dir.mkdir("sub")?;
+    let upper = dir.as_upper().expect("ext4 is an upper");
+    upper.whiteout(name("gone"), Victim::Absent)?;
+    let hollow = dir.mkdir("hollow")?;
+    hollow.as_upper().expect("ext4 is an upper").whiteout(name("w1"), Victim::Absent)?;
+    hollow.as_upper().expect("ext4 is an upper").whiteout(name("w2"), Victim::Absent)?;
+    let hollow = dir.mkdir("hollow too")?;
+    hollow.as_upper().expect("ext4 is an upper").whiteout(name("w"), Victim::Absent)?;
+    let target = root.mkdir("target")?;
+    target.file("there", pattern(2, 5_000))?;
+    // Enough entries for an index, so that blocks of it are read and split.
+    let crowd = root.mkdir("crowd")?;
+    for number in 0..120 {
+        crowd.file(format!("{number} {}", "c".repeat(100)), "")?;
+    }
+    Ok(())
+}
+
+type Step = fn(&Dir) -> Result<()>;
+
+fn upper(dir: &Dir) -> &dyn UpperDir {
+    dir.as_upper().expect("ext4 is an upper")
+}
+
+fn at(root: &Dir, path: &str) -> Result<Dir> {
+    Ok(Dir(contract::tree::walk(root, path.as_bytes())?.as_dir()?.clone()))
+}
+
+const OPAQUE: &[u8] = b"trusted.overlay.opaque";
+const REDIRECT: &[u8] = b"trusted.overlay.redirect";
+const ORIGIN: &[u8] = b"trusted.overlay.origin";
+
+fn rename(from: &Dir, old: &str, to: &Dir, new: &str, mode: UpperRenameMode, xattrs: &[XattrChange<'_>]) -> Result<()> {
+    let to: &Arc<dyn DirOps> = &to.0;
+    upper(from).rename_upper(&UpperRename { name: name(old), to, new_name: name(new), mode, xattrs })
+}
+
+/// Each operation, by name.
+const STEPS: &[(&str, Step)] = &[
+    ("whiteout of an absent name", |root| upper(&at(root, "dir")?).whiteout(name("lower"), Victim::Absent)),
+    ("whiteout of a file", |root| upper(&at(root, "dir")?).whiteout(name("file"), Victim::NonDir)),
+    ("whiteout of an empty directory", |root| upper(&at(root, "dir")?).whiteout(name("sub"), Victim::Dir)),
+    ("whiteout of a hollow directory", |root| upper(&at(root, "dir")?).whiteout(name("hollow"), Victim::Dir)),
+    ("remove_with_whiteouts", |root| upper(&at(root, "dir")?).remove_with_whiteouts(name("hollow"))),
+    ("create_over a whiteout", |root| {
+        let new = NewNode { xattrs: &[(ORIGIN, b"0123456789abcdef")], ..NewNode::new(NewKind::File, 0o640) };
+        upper(&at(root, "dir")?).create_over(name("gone"), &new).map(drop)
+    }),
+    ("create_over a whiteout, an opaque directory", |root| {
+        let new = NewNode { xattrs: &[(OPAQUE, b"y")], ..NewNode::new(NewKind::Dir, 0o750) };
+        upper(&at(root, "dir")?).create_over(name("gone"), &new).map(drop)
+    }),
+    ("create_over nothing, in an index", |root| {
+        let new = NewNode::new(NewKind::Symlink(&[b's'; 100]), 0o777);
+        upper(&at(root, "crowd")?).create_over(name("a new name, and not a short one at that"), &new).map(drop)
+    }),
+    ("link_over a whiteout", |root| {
+        let dir = at(root, "dir")?;
+        let node = contract::tree::walk(root, b"dir/file")?;
+        upper(&dir).link_over(name("gone"), &node)
+    }),
+    ("stage and publish of a file", |root| {
+        let dir = at(root, "dir")?;
+        let node = upper(&dir).stage(&NewNode::new(NewKind::File, 0o600))?;
+        contract::tree::write_all(&**node.as_file()?, 0, &pattern(3, 20_000))?;
+        let xattrs = [XattrChange { subject: Subject::Moved, name: ORIGIN, value: Some(b"origin") }];
+        let how = Publish { over: Over::Whiteout, parent: Parent::Untouched, xattrs: &xattrs };
+        upper(&dir).publish(name("gone"), &node, &how)
+    }),
+    ("stage and publish of a directory", |root| {
+        let crowd = at(root, "crowd")?;
+        let node = upper(&crowd).stage(&NewNode::new(NewKind::Dir, 0o700))?;
+        let xattrs = [
+            XattrChange { subject: Subject::Moved, name: OPAQUE, value: Some(b"y") },
+            XattrChange { subject: Subject::NewParent, name: b"trusted.overlay.impure", value: Some(b"y") },
+        ];
+        let how = Publish { over: Over::Nothing, parent: Parent::Touched, xattrs: &xattrs };
+        upper(&crowd).publish(name("published"), &node, &how)
+    }),
+    ("rename that leaves a whiteout", |root| {
+        let (dir, target) = (at(root, "dir")?, at(root, "target")?);
+        rename(&dir, "file", &target, "moved", UpperRenameMode::Move(SourceLeft::Whiteout), &[])
+    }),
+    ("rename over a file that leaves a whiteout", |root| {
+        let (dir, target) = (at(root, "dir")?, at(root, "target")?);
+        rename(&dir, "file", &target, "there", UpperRenameMode::Move(SourceLeft::Whiteout), &[])
+    }),
+    ("rename of a directory with a redirect over a hollow one", |root| {
+        let dir = at(root, "dir")?;
+        let xattrs = [
+            XattrChange { subject: Subject::Moved, name: REDIRECT, value: Some(b"/dir/sub") },
+            XattrChange { subject: Subject::NewParent, name: b"trusted.overlay.impure", value: Some(b"y") },
+        ];
+        rename(&dir, "sub", &dir, "hollow", UpperRenameMode::Move(SourceLeft::Whiteout), &xattrs)
+    }),
+    ("rename over a whiteout into an index", |root| {
+        let (dir, crowd) = (at(root, "dir")?, at(root, "crowd")?);
+        rename(&dir, "other", &crowd, "others", UpperRenameMode::Move(SourceLeft::Nothing), &[])
+    }),
+    ("exchange of a file and a directory", |root| {
+        let (dir, target) = (at(root, "dir")?, at(root, "target")?);
+        let xattrs = [XattrChange { subject: Subject::Exchanged, name: ORIGIN, value: Some(&[7; 200]) }];
+        rename(&dir, "sub", &target, "there", UpperRenameMode::Exchange, &xattrs)
+    }),
+];
+
+/// A disk with what [`prepare`] makes.
+fn prepared(make: Make) -> Arc<MemoryDisk> {
+    let disk = make.disk(16 * MIB);
+    let fs = mount(disk.clone());
+    prepare(&fs).unwrap();
+    fs.unmount().unwrap();
+    disk
+}
+
+/// Without times: those of an operation that was tried twice differ.
+fn tree(fs: &Ext4) -> Tree {
+    let mut tree = of_fs(fs).unwrap_or_else(|error| panic!("the tree is not read: {error:?}"));
+    for (path, entry) in &mut tree {
+        (entry.atime, entry.mtime) = Default::default();
+        if entry.kind() == FileType::CharDevice {
+            entry.nlink = 1;
+            entry.first.clone_from(path);
+        }
+    }
+    tree
+}
+
+fn copy(disk: &MemoryDisk) -> Arc<MemoryDisk> {
+    let copy = MemoryDisk::new(disk.capabilities().sectors * 512);
+    disk.for_each_written(|at, data| copy.write(at / 512, data).unwrap());
+    Arc::new(copy)
+}
+
+#[test]
+fn every_step_leaves_what_linux_understands() {
+    for make in MAKES {
+        for (what, step) in STEPS {
+            let disk = prepared(make);
+            let fs = mount(disk.clone());
+            step(&short::root(&*fs)).unwrap_or_else(|error| panic!("{make:?}: {what}: {error:?}"));
+            let expected = tree(&fs);
+            fs.unmount().unwrap();
+            drop(fs);
+            assert_clean(&disk, &format!("{make:?}: {what}"));
+            let fs = mount(disk.clone());
+            assert_eq!(difference(&tree(&fs), &expected), None, "{make:?}: {what}, mounted again");
+        }
+    }
+}
+
+#[test]
+fn linux_sees_whiteouts_and_xattrs() {
+    if !may_mount("Linux's view of an upper layer") {
+        return;
+    }
+    for make in MAKES {
+        let disk = prepared(make);
+        let fs = mount(disk.clone());
+        let root = short::root(&*fs);
+        for (what, _) in STEPS {
+            // One after the other, where the one before left what the next needs.
+            let step = STEPS.iter().find(|(name, _)| name == what).unwrap().1;
+            let _ = step(&root);
+        }
+        let expected = of_fs(&*fs).unwrap();
+        drop(root);
+        fs.unmount().unwrap();
+        drop(fs);
+        let scratch = Scratch::new();
+        let image = scratch.join("image");
+        disk::store(&disk, &image);
+        disk::fsck_file(&image).unwrap();
+        let linux = Mount::new(&image, scratch.join("mounted"), "ro,noatime");
+        let seen = of_linux(linux.path());
+        assert_eq!(difference(&seen, &expected), None, "{make:?}");
+        let whiteouts =
+            seen.values().filter(|entry| entry.kind() == FileType::CharDevice && entry.rdev == (0, 0)).count();
+        assert!(whiteouts >= 3, "{whiteouts} whiteouts");
+        linux.unmount();
+    }
+}
+
+#[test]
+fn a_disk_that_fails_to_read_leaves_each_step_done_or_not_done() {
+    for make in [Make::Ours(4096, 256), OLD] {
+        let disk = prepared(make);
+        let before = tree(&mount(copy(&disk)));
+        for (what, step) in STEPS {
+            let fs = mount(copy(&disk));
+            step(&short::root(&*fs)).unwrap();
+            let after = tree(&fs);
+            let mut failed = 0;
+            for reads in 0.. {
+                let faulty = Arc::new(FaultDisk::new(copy(&disk)));
+                let fs = mount(faulty.clone());
+                faulty.set(Fault::ReadsAfter(reads));
+                let result = step(&short::root(&*fs));
+                faulty.clear();
+                let found = tree(&fs);
+                match &result {
+                    Ok(()) => assert_eq!(difference(&found, &after), None, "{make:?}: {what}, read {reads}: succeeded"),
+                    Err(error) => {
+                        assert!(
+                            matches!(error.errno(), Errno::EIO | Errno::EROFS),
+                            "{make:?}: {what}, read {reads}: {error:?}"
+                        );
+                        assert_eq!(difference(&found, &before), None, "{make:?}: {what}, read {reads}: failed");
+                        failed += 1;
+                    }
+                }
+                // Whatever it was, the filesystem ends without a panic, and what is there can be read.
+                let _ = fs.unmount();
+                if result.is_ok() {
+                    break;
+                }
+                assert!(reads < 200, "{make:?}: {what} never succeeds");
+            }
+            assert!(failed > 0, "{make:?}: {what} reads nothing: the test is void");
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_fails_to_write_is_told_by_sync_and_nothing_is_lost_in_memory() {
+    for make in [Make::Ours(4096, 256), OLD] {
+        let disk = prepared(make);
+        for (what, step) in STEPS {
+            for writes in [0, 1, 3, 6] {
+                let faulty = Arc::new(FaultDisk::new(copy(&disk)));
+                let fs = mount(faulty.clone());
+                let before = tree(&fs);
+                faulty.set(Fault::WritesAfter(writes));
+                faulty.set(Fault::Flushes);
+                let result = step(&short::root(&*fs));
+                let state = tree(&fs);
+                let synced = fs.sync();
+                assert!(synced.is_err(), "{make:?}: {what}, write {writes}: sync promised what the disk refused");
+                assert_eq!(difference(&tree(&fs), &state), None, "{make:?}: {what}, write {writes}");
+                match result {
+                    Ok(()) => assert!(difference(&state, &before).is_some(), "{make:?}: {what} changed nothing"),
+                    Err(_) => assert_eq!(difference(&state, &before), None, "{make:?}: {what}, write {writes}"),
+                }
+                let refused = short::file(&*fs, "after the error", b"1").and(fs.sync());
+                assert!(refused.is_err(), "{make:?}: {what}, write {writes}: goes on after an error");
+                assert!(fs.is_read_only());
+                assert!(fs.unmount().is_err() || fs.is_read_only());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_each_step_done_or_not_done() {
+    for make in MAKES {
+        for (what, step) in STEPS {
+            for left in 0..6_u64 {
+                let disk = prepared(make);
+                let fs = mount(disk.clone());
+                let root = short::root(&*fs);
+                // All but `left` blocks are taken, in pieces that end where space does; or all inodes but one.
+                let filler = root.file("filler", "").unwrap();
+                let size = u64::from(fs.statfs().unwrap().block_size);
+                if left == 5 {
+                    let mut number = 0;
+                    let many = root.mkdir("many").unwrap();
+                    while many.file(format!("{number}"), "").is_ok() {
+                        number += 1;
+                    }
+                } else {
+                    let free = fs.statfs().unwrap().blocks_free.saturating_sub(left);
+                    let mut at = 0;
+                    while at < free * size {
+                        match filler.write_at(at, &vec![7; (free * size - at).min(65536) as usize]) {
+                            Ok(count) => at += count as u64,
+                            Err(error) if error == Errno::ENOSPC => break,
+                            Err(error) => panic!("{error:?}"),
+                        }
+                    }
+                }
+                fs.sync().unwrap();
+                let before = tree(&fs);
+                let free = fs.statfs().unwrap();
+                match step(&root) {
+                    Ok(()) => assert!(difference(&tree(&fs), &before).is_some(), "{make:?}: {what} changed nothing"),
+                    Err(error) => {
+                        assert_eq!(error.errno(), Errno::ENOSPC, "{make:?}: {what}, {left} left");
+                        assert_eq!(difference(&tree(&fs), &before), None, "{make:?}: {what}, {left} left: failed");
+                        fs.sync().unwrap();
+                        let now = fs.statfs().unwrap();
+                        assert_eq!(
+                            (now.blocks_free, now.files_free),
+                            (free.blocks_free, free.files_free),
+                            "{make:?}: {what}, {left} left: space is lost"
+                        );
+                    }
+                }
+                assert!(!fs.is_read_only(), "{make:?}: {what}, {left} left");
+                drop((root, filler));
+                fs.unmount().unwrap();
+                drop(fs);
+                assert_clean(&disk, &format!("{make:?}: {what}, {left} left"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_staged_node_that_is_never_published_leaves_nothing() {
+    for make in MAKES {
+        let disk = prepared(make);
+        let fs = mount(disk.clone());
+        let before = tree(&fs);
+        let free = fs.statfs().unwrap();
+        let dir = short::root(&*fs).dir("dir").unwrap();
+        for kind in [NewKind::File, NewKind::Dir, NewKind::Symlink(&[b'x'; 300]), NewKind::Fifo] {
+            let node = upper(&dir).stage(&NewNode::new(kind, 0o600)).unwrap();
+            if let Ok(file) = node.as_file() {
+                file.write_at(0, &pattern(0, 100_000)).unwrap();
+            }
+        }
+        drop(dir);
+        fs.sync().unwrap();
+        let now = fs.statfs().unwrap();
+        assert_eq!((now.blocks_free, now.files_free), (free.blocks_free, free.files_free), "{make:?}");
+        assert_eq!(difference(&tree(&fs), &before), None, "{make:?}");
+        fs.unmount().unwrap();
+        drop(fs);
+        assert_clean(&disk, &format!("{make:?}"));
+    }
+}
