@@ -3,9 +3,13 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use vfs::{AllocateMode, Errno, XattrMode};
+use vfs::{
+    AllocateMode, Errno, Error, Name, NewKind, NewNode, SourceLeft, Subject, UpperRename, UpperRenameMode, Victim,
+    XattrChange, XattrMode,
+};
 
 use super::group;
+use super::upper::{QUIET, is_white, name};
 use crate::dsl::{Dir, File, pattern, same_bytes};
 use crate::tree::{dir, file};
 use crate::{Env, Failure, Features, Outcome, check, check_eq, check_err};
@@ -28,6 +32,10 @@ group! {
     a_reservation_too_large_is_enospc_and_takes_nothing + ALLOCATE,
     a_reservation_lets_the_write_succeed + ALLOCATE,
     an_xattr_that_does_not_fit_is_refused + USER_XATTRS,
+    a_whiteout_on_a_full_filesystem_is_made_or_not + UPPER,
+    a_publish_on_a_full_filesystem_is_done_or_not + UPPER + ALL_XATTRS,
+    an_upper_move_on_a_full_filesystem_is_done_or_not + UPPER + ALL_XATTRS,
+    a_staged_file_that_does_not_fit_leaves_nothing + UPPER,
 }
 
 /// Writes until nothing goes any more; returns the file and its content's length.
@@ -211,4 +219,111 @@ fn an_xattr_that_does_not_fit_is_refused(env: &Env<'_>) -> Outcome {
     check!(refused, "120 KB of attributes went into a full filesystem");
     check_eq!(f.xattr(b"user.kept")?.as_deref(), Some(&b"1"[..]));
     Ok(())
+}
+
+/// Whether it was done; an error must be `ENOSPC`.
+fn done(result: Result<(), Error>) -> Outcome<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error == Errno::ENOSPC => Ok(false),
+        Err(error) => Err(Failure::from(error)),
+    }
+}
+
+fn a_whiteout_on_a_full_filesystem_is_made_or_not(env: &Env<'_>) -> Outcome {
+    let base = env.start_small(&[], SPACE)?;
+    for number in 0..50 {
+        base.file(format!("small {number}"), "1")?;
+    }
+    fill(&base, "f")?;
+    for number in 0..50 {
+        let at = format!("small {number}");
+        match done(base.upper()?.whiteout(name(&at)?, Victim::NonDir))? {
+            true => is_white(&base, &at)?,
+            false => base.holds(&at, "1")?,
+        }
+        let at = format!("absent {number}");
+        match done(base.upper()?.whiteout(name(&at)?, Victim::Absent))? {
+            true => is_white(&base, &at)?,
+            false => base.absent(&at)?,
+        }
+    }
+    Ok(())
+}
+
+/// An attribute that is too large to fit into what a full filesystem has left.
+fn large_change(subject: Subject, value: &[u8]) -> XattrChange<'_> {
+    XattrChange { subject, name: b"trusted.large", value: Some(value) }
+}
+
+fn a_publish_on_a_full_filesystem_is_done_or_not(env: &Env<'_>) -> Outcome {
+    let base = env.start_small(&[], SPACE)?;
+    let mut staged = Vec::new();
+    for _ in 0..40 {
+        staged.push(base.upper()?.stage(&NewNode::new(NewKind::File, 0o600))?);
+    }
+    base.upper()?.whiteout(name("0")?, Victim::Absent)?;
+    fill(&base, "f")?;
+    let value = pattern(0, 3_000);
+    for (number, node) in staged.iter().enumerate() {
+        let at = format!("{number}");
+        let xattrs = [large_change(Subject::Moved, &value)];
+        let how = vfs::Publish { over: vfs::Over::Whiteout, xattrs: &xattrs, ..QUIET };
+        if done(base.upper()?.publish(name(&at)?, node, &how))? {
+            check_eq!(base.at(&at)?.id(), node.id());
+            check_eq!(node.ops().xattr(b"trusted.large")?.as_ref(), Some(&value));
+        } else {
+            check_eq!(node.ops().xattr(b"trusted.large")?, None);
+            check_eq!(node.attr()?.nlink, 0);
+            match number {
+                0 => is_white(&base, "0")?,
+                _ => base.absent(&at)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn an_upper_move_on_a_full_filesystem_is_done_or_not(env: &Env<'_>) -> Outcome {
+    let base = env.start_small(&[dir(b"to")], SPACE)?;
+    let to = base.dir("to")?;
+    for number in 0..40 {
+        base.file(format!("{number}"), "1")?;
+    }
+    fill(&base, "f")?;
+    let value = pattern(0, 3_000);
+    for number in 0..40 {
+        let at = format!("{number}");
+        let xattrs = [large_change(Subject::Moved, &value)];
+        let mode = UpperRenameMode::Move(SourceLeft::Whiteout);
+        let moved = Name::new(at.as_bytes())?;
+        let op = UpperRename { name: moved, to: &to.0, new_name: moved, mode, xattrs: &xattrs };
+        if done(base.upper()?.rename_upper(&op))? {
+            is_white(&base, &at)?;
+            to.holds(&at, "1")?;
+            check_eq!(to.at(&at)?.ops().xattr(b"trusted.large")?.as_ref(), Some(&value));
+        } else {
+            base.holds(&at, "1")?;
+            to.absent(&at)?;
+            check_eq!(base.at(&at)?.ops().xattr(b"trusted.large")?, None);
+        }
+    }
+    Ok(())
+}
+
+fn a_staged_file_that_does_not_fit_leaves_nothing(env: &Env<'_>) -> Outcome {
+    let base = env.start_small(&[], SPACE)?;
+    let free = || -> Outcome<u64> {
+        let stat = env.fs()?.statfs()?;
+        Ok(stat.blocks_free * u64::from(stat.block_size))
+    };
+    let before = free()?;
+    let node = base.upper()?.stage(&NewNode::new(NewKind::File, 0o600))?;
+    let file = File(node.as_file()?.clone());
+    check_err!(file.put(0, pattern(0, 4 * SPACE as usize)), ENOSPC);
+    drop((node, file));
+    env.fs()?.sync()?;
+    let after = free()?;
+    check!(after + CHUNK as u64 >= before, "{after} bytes free after all, {before} before");
+    base.lists(&[])
 }

@@ -20,6 +20,7 @@ group! {
     a_read_changes_nothing_by_itself,
     a_noted_access_follows_relatime + ACCESS_TIME,
     an_access_time_a_day_old_is_renewed + ACCESS_TIME,
+    an_access_time_that_equals_a_future_change_is_renewed + ACCESS_TIME,
     a_chmod_changes_ctime_alone,
     a_chown_changes_ctime_alone,
     an_empty_change_changes_ctime_alone,
@@ -168,6 +169,17 @@ fn an_access_time_a_day_old_is_renewed(env: &Env<'_>) -> Outcome {
     f.note_access();
     check_eq!(f.attr()?.atime, noted);
     let now = env.clock.advance(HOUR);
+    f.note_access();
+    check_eq!(f.attr()?.atime, now);
+    Ok(())
+}
+
+fn an_access_time_that_equals_a_future_change_is_renewed(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[])?;
+    let f = base.file("f", "abc")?;
+    let future = Some(SetTime::At(Timestamp::from_secs(4_000_000_000)));
+    f.set_attr(&SetAttr { atime: future, mtime: future, ..SetAttr::default() })?;
+    let now = env.clock.tick();
     f.note_access();
     check_eq!(f.attr()?.atime, now);
     Ok(())
