@@ -79,17 +79,16 @@ pub(crate) fn may_delete(who: &Credentials, dir: &Triple, victim: impl FnOnce() 
     if victim()?.uid == fsuid { Ok(()) } else { Err(Errno::EPERM.into()) }
 }
 
-/// Owner, group and mode of a new inode: the umask has been applied; group and set-group-id bit come from a
-/// set-group-id directory.
-pub(crate) fn of_new(who: &Credentials, dir: &Triple, kind: FileType, mode: u16) -> Triple {
-    let mut new = Triple { kind, mode, uid: who.uid().file_system, gid: who.gid().file_system };
+/// Owner, group and mode of a new inode: group and set-group-id bit come from a set-group-id directory. The caller's own
+/// set-group-id bit is judged by the mode that was asked for, before the umask takes its part.
+pub(crate) fn of_new(who: &Credentials, dir: &Triple, kind: FileType, asked: u16, umask: u16) -> Triple {
+    let mut new = Triple { kind, mode: asked & !umask, uid: who.uid().file_system, gid: who.gid().file_system };
     if dir.mode & mode::SET_GID != 0 {
         new.gid = dir.gid;
+        let set_gid = mode::SET_GID | GROUP_EXECUTE;
         if kind == FileType::Dir {
             new.mode |= mode::SET_GID;
-        } else if mode & (mode::SET_GID | GROUP_EXECUTE) == mode::SET_GID | GROUP_EXECUTE
-            && !keeps_set_gid(who, dir.gid)
-        {
+        } else if asked & set_gid == set_gid && !keeps_set_gid(who, dir.gid) {
             new.mode &= !mode::SET_GID;
         }
     }

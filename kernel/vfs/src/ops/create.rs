@@ -6,7 +6,7 @@ use crate::flags::{AT_FDCWD, AtFlags, Fd, PATH_LEN_MAX};
 use crate::inode::Triple;
 use crate::mount::Location;
 use crate::namespace::Namespace;
-use crate::path::{Last, LookupFlags, TrailingSlash, only};
+use crate::path::{Last, LookupFlags, TrailingSlash, check_text, only};
 use crate::{DeviceNumber, Errno, FileType, Name, NewKind, Result, mode, permission};
 
 /// What a trailing slash after a new name means.
@@ -24,10 +24,10 @@ impl Namespace {
     /// # Errors
     /// `ENOENT`, `ENOTDIR`, `EACCES`, `ELOOP`, `ENAMETOOLONG`, `EBADF` of the path; `EEXIST`, `EROFS`, `EMLINK`, `ENOSPC`, `EIO`.
     pub fn mkdirat(&self, ctx: &Context, dirfd: Fd, path: &[u8], mode: u32) -> Result<()> {
-        let mode = mode as u16 & (0o777 | mode::STICKY) & !ctx.fs.umask();
+        let mode = mode as u16 & (0o777 | mode::STICKY);
         self.make(ctx, dirfd, path, Wanted::Dir, |dir, above, name| {
             permission::may_create(&ctx.credentials, above)?;
-            let new = permission::of_new(&ctx.credentials, above, FileType::Dir, mode);
+            let new = permission::of_new(&ctx.credentials, above, FileType::Dir, mode, ctx.fs.umask());
             let inode = self.create_locked(dir, name, NewKind::Dir, &new)?;
             self.attach(&dir.dentry, name, inode);
             Ok(())
@@ -50,7 +50,7 @@ impl Namespace {
             Some(FileType::Dir) => return Err(Errno::EPERM.into()),
             Some(FileType::Symlink) | None => return Err(Errno::EINVAL.into()),
         };
-        let mode = (mode & 0o7777) as u16 & !ctx.fs.umask();
+        let mode = (mode & 0o7777) as u16;
         let who = &ctx.credentials;
         self.make(ctx, dirfd, path, Wanted::NonDir, |dir, above, name| {
             permission::may_create(who, above)?;
@@ -63,7 +63,7 @@ impl Namespace {
             if is_device && !who.capable(Capabilities::CAP_MKNOD) {
                 return Err(Errno::EPERM.into());
             }
-            let new = permission::of_new(who, above, kind.file_type(), mode);
+            let new = permission::of_new(who, above, kind.file_type(), mode, ctx.fs.umask());
             let inode = self.create_locked(dir, name, kind, &new)?;
             self.attach(&dir.dentry, name, inode);
             Ok(())
@@ -82,7 +82,7 @@ impl Namespace {
         }
         self.make(ctx, dirfd, path, Wanted::NonDir, |dir, above, name| {
             permission::may_create(&ctx.credentials, above)?;
-            let new = permission::of_new(&ctx.credentials, above, FileType::Symlink, 0o777);
+            let new = permission::of_new(&ctx.credentials, above, FileType::Symlink, 0o777, 0);
             let inode = self.create_locked(dir, name, NewKind::Symlink(target), &new)?;
             self.attach(&dir.dentry, name, inode);
             Ok(())
@@ -104,6 +104,7 @@ impl Namespace {
         flags: AtFlags,
     ) -> Result<()> {
         only(flags, AtFlags::AT_SYMLINK_FOLLOW | AtFlags::AT_EMPTY_PATH)?;
+        check_text(old_path, flags)?;
         let who = &ctx.credentials;
         let mut lookup = LookupFlags::empty();
         lookup.set(LookupFlags::FOLLOW, flags.contains(AtFlags::AT_SYMLINK_FOLLOW));

@@ -233,8 +233,8 @@ impl Namespace {
                 dir.mount.want_write()?;
                 let above = dir_inode.triple_locked()?;
                 permission::may_create(&ctx.credentials, &above)?;
-                let mode = plan.mode & !ctx.fs.umask();
-                let new = permission::of_new(&ctx.credentials, &above, FileType::File, mode);
+                let umask = ctx.fs.umask();
+                let new = permission::of_new(&ctx.credentials, &above, FileType::File, plan.mode, umask);
                 let name = Name::new(walker.last_name())?;
                 let inode = self.create_locked(&dir, name, NewKind::File, &new)?;
                 let dentry = self.attach(&dir.dentry, name, inode);
@@ -276,8 +276,8 @@ impl Namespace {
         dir.mount.want_write()?;
         may(&ctx.credentials, &dir, Access::WRITE | Access::EXECUTE)?;
         let dir_inode = dir.inode()?;
-        let mode = plan.mode & !ctx.fs.umask();
-        let new = permission::of_new(&ctx.credentials, &dir_inode.triple()?, FileType::File, mode);
+        let above = dir_inode.triple()?;
+        let new = permission::of_new(&ctx.credentials, &above, FileType::File, plan.mode, ctx.fs.umask());
         let node = NewNode { kind: NewKind::File, mode: new.mode, uid: new.uid, gid: new.gid, xattrs: &[] };
         let node = dir_inode.dir()?.create_unnamed(&node)?;
         let inode = self.inodes.get(dir.dentry.superblock, node);

@@ -21,10 +21,10 @@ impl Namespace {
             return Ok(dentry.clone());
         }
         let inode = parent.positive()?;
-        let name = Name::new(name)?;
         if inode.is_dead() {
             return Err(Errno::ENOENT.into());
         }
+        let name = Name::new(name)?;
         let node = inode.dir()?.lookup(name)?;
         Ok(self.cache(parent, name, node))
     }

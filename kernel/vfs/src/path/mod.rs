@@ -12,7 +12,7 @@ pub(crate) use walk::Walker;
 use alloc::sync::Arc;
 
 use crate::context::Context;
-use crate::flags::{AtFlags, Fd, ResolveFlags};
+use crate::flags::{AtFlags, Fd, PATH_LEN_MAX, ResolveFlags};
 use crate::mount::Location;
 use crate::namespace::Namespace;
 use crate::{Errno, Result};
@@ -95,6 +95,15 @@ pub(crate) fn follow_unless(flags: AtFlags) -> LookupFlags {
 /// `EINVAL` for flags that a call does not know.
 pub(crate) fn only(flags: AtFlags, known: AtFlags) -> Result<()> {
     if known.contains(flags) { Ok(()) } else { Err(Errno::EINVAL.into()) }
+}
+
+/// What is wrong with a path before any of it is resolved.
+pub(crate) fn check_text(path: &[u8], flags: AtFlags) -> Result<()> {
+    match path.len() {
+        0 if !flags.contains(AtFlags::AT_EMPTY_PATH) => Err(Errno::ENOENT.into()),
+        len if len > PATH_LEN_MAX => Err(Errno::ENAMETOOLONG.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Where a descriptor stands in the tree: `EBADF`; `ENOTDIR` for what has no place there.

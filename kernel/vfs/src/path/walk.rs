@@ -1,15 +1,14 @@
 //! The walk itself, component by component.
 
 use alloc::sync::Arc;
-
-use heapless::Vec as Stack;
+use alloc::vec::Vec;
 
 use super::cursor::{Cursor, Held};
-use super::{Bytes, Last, LookupFlags, TrailingSlash, location_of};
+use super::{Bytes, Last, LookupFlags, TrailingSlash, check_text, location_of};
 use crate::context::{Context, Places};
 use crate::credentials::Credentials;
 use crate::dentry::Dentry;
-use crate::flags::{AT_FDCWD, Fd, LINKS_MAX, MountFlags, PATH_LEN_MAX};
+use crate::flags::{AT_FDCWD, AtFlags, Fd, LINKS_MAX, MountFlags};
 use crate::inode::Inode;
 use crate::mount::Location;
 use crate::namespace::{Namespace, Protection};
@@ -57,7 +56,7 @@ pub(crate) struct Walker<'a> {
     path: &'a [u8],
     at: usize,
     /// Targets under way, the innermost last. All but the last have components left, and so has `path` if there are two.
-    links: Stack<Segment, { LINKS_MAX as usize }>,
+    links: Vec<Segment>,
     followed: u32,
     /// The component that a scan stopped at, in the innermost text.
     component: (usize, usize),
@@ -75,12 +74,8 @@ impl<'a> Walker<'a> {
         flags: LookupFlags,
     ) -> Result<Self> {
         ns.reap();
-        if path.len() > PATH_LEN_MAX {
-            return Err(Errno::ENAMETOOLONG.into());
-        }
-        if path.is_empty() && !flags.contains(LookupFlags::EMPTY) {
-            return Err(Errno::ENOENT.into());
-        }
+        let text_flags = if flags.contains(LookupFlags::EMPTY) { AtFlags::AT_EMPTY_PATH } else { AtFlags::empty() };
+        check_text(path, text_flags)?;
         let is_absolute = path.first() == Some(&b'/');
         let scoped = flags.intersects(LookupFlags::BENEATH | LookupFlags::IN_ROOT);
         if is_absolute && flags.contains(LookupFlags::BENEATH) {
@@ -102,7 +97,7 @@ impl<'a> Walker<'a> {
             flags,
             path,
             at: 0,
-            links: Stack::new(),
+            links: Vec::new(),
             followed: 0,
             component: (0, 0),
             pinned: None,
@@ -304,7 +299,7 @@ impl<'a> Walker<'a> {
                 continue;
             }
             if len > NAME_MAX {
-                return Err(Errno::ENAMETOOLONG.into());
+                return Err(if inode.is_dead() { Errno::ENOENT.into() } else { Errno::ENAMETOOLONG.into() });
             }
             let Some(child) = topology.lookup(&cursor.dentry, name) else {
                 *component = (begin, begin + len);
@@ -359,13 +354,15 @@ impl<'a> Walker<'a> {
 }
 
 /// Moves the innermost text on.
-fn consume(links: &mut Stack<Segment, { LINKS_MAX as usize }>, at: &mut usize, next: usize) {
+fn consume(links: &mut Vec<Segment>, at: &mut usize, next: usize) {
     match links.last_mut() {
         Some(segment) => segment.at = next,
         None => *at = next,
     }
 }
 
-fn push(links: &mut Stack<Segment, { LINKS_MAX as usize }>, text: Bytes) -> Result<()> {
-    links.push(Segment { text, at: 0 }).map_err(|_| Errno::ELOOP.into())
+fn push(links: &mut Vec<Segment>, text: Bytes) -> Result<()> {
+    links.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+    links.push(Segment { text, at: 0 });
+    Ok(())
 }
