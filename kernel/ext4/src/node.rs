@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 
+use base::time::NANOS_PER_SEC;
 use vfs::{
     AllocateMode, Attr, Cookie, DirOps, DirSink, Errno, Error, Expect, FileHandle, FileOps, FileType, Name, NewNode,
     Node, NodeId, NodeOps, OpenIntent, Publish, RenameMode, RenameOp, Result, SetAttr, SetTime, SpecialOps, SymlinkOps,
@@ -80,6 +81,10 @@ impl NodeOps for Ext4Node {
 
     fn set_attr(&self, change: &SetAttr) -> Result<()> {
         let inode = &self.inode;
+        let sane = |set: Option<SetTime>| !matches!(set, Some(SetTime::At(time)) if time.nanos >= NANOS_PER_SEC);
+        if !sane(change.atime) || !sane(change.mtime) {
+            return Err(Error::new(Errno::EINVAL, "nanoseconds of a time"));
+        }
         self.fs.transact(CREDITS, &[inode], |h| {
             let now = h.now;
             let time = |set: SetTime| match set {

@@ -153,7 +153,7 @@ impl Ext4 {
             let place = self.dir_block(dir, block)?;
             let entries: Vec<(usize, u32)> = {
                 let bytes = place.buffer.read();
-                Entries::new(&bytes[..self.entries_end()])
+                Entries::new(&bytes[..self.end_of(&place)])
                     .filter(|entry| entry.as_ref().map_or(true, |entry| entry.ino != 0 && !entry.is_dot()))
                     .map(|entry| entry.map(|entry| (entry.offset, entry.ino)))
                     .collect::<Result<_>>()

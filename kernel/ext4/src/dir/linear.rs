@@ -33,6 +33,14 @@ impl Ext4 {
         self.geometry.block_size - tail
     }
 
+    /// Where entries end in this block: those of index blocks cover all of it.
+    pub(crate) fn end_of(&self, place: &DirBlock) -> usize {
+        match place.seal {
+            Seal::IndexRoot(_) | Seal::IndexNode(_) => self.geometry.block_size,
+            _ => self.entries_end(),
+        }
+    }
+
     /// How many blocks a directory has.
     pub(crate) fn dir_blocks(&self, dir: &Inode) -> u32 {
         (dir.record.read().size >> self.geometry.block_bits).min(MAX_BLOCKS) as u32

@@ -66,7 +66,7 @@ impl Ext4 {
         for block in 0..self.dir_blocks(dir) {
             let place = self.dir_block(dir, block)?;
             let bytes = place.buffer.read();
-            for entry in Entries::new(&bytes[..self.entries_end()]) {
+            for entry in Entries::new(&bytes[..self.end_of(&place)]) {
                 let entry = entry.map_err(|error| self.failed(error))?;
                 if entry.ino == 0 || entry.is_dot() {
                     continue;
@@ -219,7 +219,7 @@ impl Handle<'_> {
         let place = self.fs.dir_block(dir, 0)?;
         let found = {
             let bytes = place.buffer.read();
-            entries::find(&bytes[..self.fs.entries_end()], b"..").map_err(|error| self.fs.failed(error))?
+            entries::find(&bytes[..self.fs.end_of(&place)], b"..").map_err(|error| self.fs.failed(error))?
         };
         let Some(found) = found else {
             return Err(self.fs.corrupt("ext4: directory without .."));

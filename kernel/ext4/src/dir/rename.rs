@@ -74,11 +74,14 @@ impl Handle<'_> {
     fn move_entry(&mut self, op: &Rename<'_>, moved: &Side, target: Option<&Side>, mode: Mode) -> Result<()> {
         let inode = &moved.inode;
         let upper = matches!(mode, Mode::Upper(_));
+        let emptiness = if upper { Emptiness::Whiteouts } else { Emptiness::Bare };
         if let Some(target) = target {
             let over_whiteout = upper && is_whiteout(&target.inode);
             match (inode.is_dir(), target.inode.is_dir()) {
                 (true, false) if !over_whiteout => return Err(Error::new(Errno::ENOTDIR, "not a directory")),
                 (false, true) => return Err(Error::new(Errno::EISDIR, "is a directory")),
+                // Before the source is gone: the target may be its parent.
+                (true, true) => self.fs.check_empty(&target.inode, emptiness, |_| {})?,
                 _ => {}
             }
         }
@@ -97,7 +100,7 @@ impl Handle<'_> {
             Some(target) => {
                 self.redirect_entry(op.to, &target.entry, inode)?;
                 if target.inode.is_dir() {
-                    self.empty_victim(&target.inode, if upper { Emptiness::Whiteouts } else { Emptiness::Bare })?;
+                    self.empty_victim(&target.inode, emptiness)?;
                 }
                 self.unlink(op.to, &target.inode)?;
             }

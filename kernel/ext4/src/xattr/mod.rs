@@ -9,8 +9,7 @@ mod store;
 use vfs::{Errno, Error, Result};
 
 /// Prefixes that entries keep as a number (`EXT4_XATTR_INDEX_*`).
-const PREFIXES: [(u8, &[u8]); 5] =
-    [(1, b"user."), (4, b"trusted."), (6, b"security."), (8, b"system.richacl"), (7, b"system.")];
+const PREFIXES: [(u8, &[u8]); 3] = [(1, b"user."), (4, b"trusted."), (6, b"security.")];
 
 /// Index of the access control list, which has no further name.
 const ACL_ACCESS: u8 = 2;
@@ -39,7 +38,7 @@ impl<'a> AttrName<'a> {
         }
         for (index, prefix) in PREFIXES {
             if let Some(rest) = name.strip_prefix(prefix)
-                && (!rest.is_empty() || index == 8)
+                && !rest.is_empty()
             {
                 return Ok(Self { index, rest });
             }
