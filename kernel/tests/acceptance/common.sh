@@ -42,7 +42,7 @@ guest() {
   timeout "${STRATA_TIMEOUT:-300}" "$root/qemu-run.sh" "$kernel" "$@" | tr -d '\r'
 }
 
-# between FIRST LAST: the lines of standard input between two marker lines, without them.
+# between FIRST LAST: the lines of standard input between two marker lines, without them and the shell's prompts.
 between() {
-  sed -n "/^$1\$/,/^$2\$/p" | sed '1d;$d'
+  sed -n "/^$1\$/,/^$2\$/p" | sed '1d;$d' | sed '/^strata:/d'
 }

@@ -25,7 +25,7 @@ rm -r /usr/share/strata/tour.d
 mkdir /usr/share/strata/tour.d
 chmod 600 /etc/passwd
 chown 7:8 /etc/group
-xattr set /etc/profile user.note kept
+xattr set user.note kept /etc/profile
 cp -r /usr/share/strata /srv/copy
 mv /srv/data /srv/moved
 truncate -s 100000 /srv/moved/sparse
