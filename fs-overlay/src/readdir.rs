@@ -367,24 +367,28 @@ impl Merge {
             &names[at..at + usize::from(draft.name_len)]
         };
         self.drafts.sort_unstable_by(|a, b| (a.hash, name(a)).cmp(&(b.hash, name(b))));
-        let mut entries = Vec::new();
+        // The names in the order of the entries, so that a listing reads memory forwards.
+        let total = self.drafts.iter().map(|draft| usize::from(draft.name_len)).sum();
+        let (mut sorted, mut entries) = (Vec::new(), Vec::new());
+        sorted.try_reserve_exact(total).map_err(|_| Errno::ENOMEM)?;
         entries.try_reserve_exact(self.drafts.len()).map_err(|_| Errno::ENOMEM)?;
         let mut last = 0;
         for draft in &self.drafts {
             // Names of one hash follow each other.
             let cookie = draft.hash.max(last + 1);
             last = cookie;
+            let name_at = u32::try_from(sorted.len()).map_err(|_| Errno::ENOMEM)?;
+            sorted.extend_from_slice(name(draft));
             entries.push(Listed {
                 cookie,
                 ino: draft.ino,
-                name_at: draft.name_at,
+                name_at,
                 name_len: draft.name_len,
                 kind: draft.kind,
                 is_there: AtomicBool::new(true),
             });
         }
-        self.names.shrink_to_fit();
-        Ok(Listing { names: self.names, entries })
+        Ok(Listing { names: sorted, entries })
     }
 }
 

@@ -111,13 +111,15 @@ impl OverlayDir {
         {
             return Err(Error::new(Errno::EINVAL, "directory moved below itself"));
         }
-        if let Some(End { node: OverlayNode::Dir(dir), .. }) = &target
+        let ends = Ends { source, target };
+        ends.check_kinds(op.mode)?;
+        if let Some(End { node: OverlayNode::Dir(dir), .. }) = &ends.target
             && self.is_at_or_below(dir)
         {
             let errno = if op.mode == RenameMode::Exchange { Errno::EINVAL } else { Errno::ENOTEMPTY };
             return Err(Error::new(errno, "rename onto a directory above"));
         }
-        Ok(Some(Ends { source, target }))
+        Ok(Some(ends))
     }
 
     fn end(&self, name: Name<'_>) -> Result<Option<End>> {
@@ -135,7 +137,6 @@ impl OverlayDir {
         };
         // Nothing appears in a directory while it is found empty and replaced.
         let _inside = replaced_dir.map(|dir| dir.entries.write());
-        ends.check_kinds(op.mode)?;
         if let Some(dir) = replaced_dir {
             dir.expect_empty()?;
         }
@@ -254,7 +255,6 @@ impl OverlayDir {
 impl Ends {
     /// Whether this rename can be done at all, as far as can be told before the copy-up.
     fn check(&self, from: &OverlayDir, to: &OverlayDir, mode: RenameMode) -> Result<()> {
-        self.check_kinds(mode)?;
         let fs = &*from.core.fs;
         let movers = [Some(&self.source), self.target.as_ref().filter(|_| mode == RenameMode::Exchange)];
         for end in movers.into_iter().flatten() {

@@ -61,11 +61,7 @@ impl Fixture for OverLower {
     fn mount(&self, setup: &Setup<'_>) -> Result<Mounted> {
         let lower = ram(&Setup { space: None, context: setup.context.clone(), ..*setup }, 0x102)?;
         contract::tree::build(&lower.root(), setup.tree)?;
-        let layers = Layers {
-            upper: Some(Layer::of(ram(setup, 0x101)?)),
-            work: None,
-            lowers: vec![Layer::of(lower)],
-        };
+        let layers = Layers { upper: Some(Layer::of(ram(setup, 0x101)?)), work: None, lowers: vec![Layer::of(lower)] };
         overlay(setup.context.clone(), &layers)
     }
 
@@ -134,11 +130,7 @@ impl Fixture for Nested {
     fn mount(&self, setup: &Setup<'_>) -> Result<Mounted> {
         let lower = ram(setup, 0x102)?;
         contract::tree::build(&lower.root(), setup.tree)?;
-        let inner = Layers {
-            upper: Some(Layer::of(ram(setup, 0x103)?)),
-            work: None,
-            lowers: vec![Layer::of(lower)],
-        };
+        let inner = Layers { upper: Some(Layer::of(ram(setup, 0x103)?)), work: None, lowers: vec![Layer::of(lower)] };
         let inner = overlay(FsContext { dev: 0x104, ..setup.context.clone() }, &inner)?;
         let layers =
             Layers { upper: Some(Layer::of(ram(setup, 0x101)?)), work: None, lowers: vec![Layer::of(inner.fs)] };
@@ -161,6 +153,38 @@ impl Fixture for ReadOnly {
         overlay(setup.context.clone(), &layers)
     }
 }
+
+/// A fixture as if it offered no hard links: those that are in a lower layer part when they are changed.
+struct WithoutLinks<'a>(&'a dyn Fixture);
+
+impl Fixture for WithoutLinks<'_> {
+    fn features(&self) -> Features {
+        self.0.features().difference(Features::HARD_LINKS)
+    }
+
+    fn mount(&self, setup: &Setup<'_>) -> Result<Mounted> {
+        self.0.mount(setup)
+    }
+
+    fn remount(&self, mounted: Mounted, context: FsContext) -> Result<Mounted> {
+        self.0.remount(mounted, context)
+    }
+}
+
+/// [`OverLower`] for threads, which link and unlink: without links below.
+struct Threads;
+
+impl Fixture for Threads {
+    fn features(&self) -> Features {
+        OverLower.features()
+    }
+
+    fn mount(&self, setup: &Setup<'_>) -> Result<Mounted> {
+        OverLower.mount(setup)
+    }
+}
+
+contract::stress_tests!(Threads);
 
 /// Runs the suite; `exceptions` must fail, so that none is kept for nothing.
 fn run(fixture: &dyn Fixture, exceptions: &[&str]) {
@@ -208,7 +232,8 @@ fn an_overlay_without_an_upper_keeps_the_contract() {
 fn the_model_agrees_with_every_overlay() {
     let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
     let (seed, ops) = (number("STRATA_SEED", 1), number("STRATA_OPS", 2_000));
-    for fixture in [&OverLower as &dyn Fixture, &OverManyLowers, &InUpper] {
+    let (over_lower, over_many) = (WithoutLinks(&OverLower), WithoutLinks(&OverManyLowers));
+    for fixture in [&over_lower as &dyn Fixture, &over_many, &InUpper] {
         if let Err(failure) = contract::model::run(fixture, seed, ops) {
             panic!("{failure}\nreplay with STRATA_SEED={seed} STRATA_OPS={ops}");
         }

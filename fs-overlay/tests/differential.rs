@@ -103,7 +103,8 @@ fn run(seed: u64, operations: u64) -> bool {
     let mut ours = Ours { fs: overlay(&upper, &layers), upper, lowers: layers };
     let replay = format!("replay with STRATA_SEED={seed} STRATA_OPS={operations}");
     let compare = |ours: &Ours, when: &str| {
-        let merged = differences(&Tree::of(&*ours.fs).dump(Detail::Merged), &linux::dump(&linux.merged(), Detail::Merged));
+        let merged =
+            differences(&Tree::of(&*ours.fs).dump(Detail::Merged), &linux::dump(&linux.merged(), Detail::Merged));
         assert!(merged.is_empty(), "merged trees differ {when}; {replay}\n{}", merged.join("\n"));
         let raw = differences(&Tree::of(&*ours.upper).dump(Detail::Raw), &linux::dump(&linux.upper(), Detail::Raw));
         assert!(raw.is_empty(), "uppers differ {when}; {replay}\n{}", raw.join("\n"));
@@ -136,7 +137,10 @@ fn random_operations_give_what_linux_gives() {
     let mut done = 0;
     for seed in seeds {
         // A thread for each: its mount namespace goes with it.
-        if std::thread::spawn(move || run(seed, operations)).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+        if std::thread::spawn(move || run(seed, operations))
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        {
             done += 1;
         }
     }

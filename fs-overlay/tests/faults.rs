@@ -104,7 +104,7 @@ impl Rig {
         let (lower, lower_calls) = FaultFs::new(inner);
         let (upper, upper_calls) = FaultFs::new(ram());
         let (lower, upper): (Arc<dyn FileSystem>, Arc<dyn FileSystem>) = (lower, upper);
-        let fs = overlay(&upper, &[lower.clone()]);
+        let fs = overlay(&upper, std::slice::from_ref(&lower));
         prepare(&Tree::of(&*fs));
         Self { lower, upper, calls: [lower_calls, upper_calls], fs }
     }
@@ -115,7 +115,7 @@ impl Rig {
 
     fn remount(&mut self) {
         self.fs.unmount().unwrap();
-        self.fs = overlay(&self.upper, &[self.lower.clone()]);
+        self.fs = overlay(&self.upper, std::slice::from_ref(&self.lower));
     }
 }
 

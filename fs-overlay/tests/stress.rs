@@ -133,8 +133,18 @@ fn a_name_is_created_removed_and_renamed_by_one_only() {
                 }
             };
             count(0, tree.mkdir("d/new"));
-            count(1, if thread % 2 == 0 { tree.unlink("d/old") } else { tree.rename("d/old", &format!("moved{thread}")) });
-            count(2, if thread % 2 == round % 2 { tree.rmdir("d/dir") } else { tree.rename("d/dir", &format!("dir{thread}")) });
+            count(
+                1,
+                if thread % 2 == 0 { tree.unlink("d/old") } else { tree.rename("d/old", &format!("moved{thread}")) },
+            );
+            count(
+                2,
+                if thread % 2 == round % 2 {
+                    tree.rmdir("d/dir")
+                } else {
+                    tree.rename("d/dir", &format!("dir{thread}"))
+                },
+            );
         });
         assert_eq!(done.map(AtomicUsize::into_inner), [1, 1, 1]);
         rig.tree().dump(Detail::Merged);
@@ -206,7 +216,8 @@ fn directories_renamed_into_each_other_do_not_lock_up_or_loop() {
             lower.mkdir(dir).unwrap();
         }
     });
-    let paths = ["a", "b", "c", "a/b", "b/a", "a/c", "c/a", "b/c", "c/b", "a/b/c", "b/c/a", "c/a/b", "a/x", "b/y", "c/x"];
+    let paths =
+        ["a", "b", "c", "a/b", "b/a", "a/c", "c/a", "b/c", "c/b", "a/b/c", "b/c/a", "c/a/b", "a/x", "b/y", "c/x"];
     let paths = Arc::new(paths);
     at_once(4, |thread| {
         let mut random = Random::new(thread as u64 + 1);

@@ -187,7 +187,9 @@ pub(crate) fn apply(root: &Path, op: &Op) -> Result<()> {
             let mut file = OpenOptions::new().write(true).create_new(true).custom_flags(FLAGS).open(at(path))?;
             file.write_all(data)?;
         }
-        Op::Write(path, offset, data) => open(&at(path), OpenOptions::new().write(true))?.write_all_at(data, *offset)?,
+        Op::Write(path, offset, data) => {
+            open(&at(path), OpenOptions::new().write(true))?.write_all_at(data, *offset)?;
+        }
         Op::OpenTruncate(path, data) => {
             open(&at(path), OpenOptions::new().write(true).truncate(true))?.write_all(data)?;
         }

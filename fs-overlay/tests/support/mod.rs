@@ -50,7 +50,11 @@ pub(crate) fn overlay(upper: &Arc<dyn FileSystem>, lowers: &[Arc<dyn FileSystem>
 }
 
 /// An overlay of whole filesystems.
-pub(crate) fn overlay_with(upper: &Arc<dyn FileSystem>, lowers: &[Arc<dyn FileSystem>], options: Options) -> Arc<OverlayFs> {
+pub(crate) fn overlay_with(
+    upper: &Arc<dyn FileSystem>,
+    lowers: &[Arc<dyn FileSystem>],
+    options: Options,
+) -> Arc<OverlayFs> {
     let layers = Layers {
         upper: Some(Layer::of(upper.clone())),
         work: None,
@@ -72,7 +76,7 @@ impl Rig {
         let lower: Arc<dyn FileSystem> = ram();
         build(&Tree::of(&*lower));
         let upper: Arc<dyn FileSystem> = ram();
-        let fs = overlay(&upper, &[lower.clone()]);
+        let fs = overlay(&upper, std::slice::from_ref(&lower));
         Self { lower, upper, fs }
     }
 
@@ -89,7 +93,7 @@ impl Rig {
     /// Unmounts and mounts again.
     pub(crate) fn remount(&mut self) {
         self.fs.unmount().unwrap();
-        self.fs = overlay(&self.upper, &[self.lower.clone()]);
+        self.fs = overlay(&self.upper, std::slice::from_ref(&self.lower));
     }
 }
 
@@ -357,9 +361,10 @@ impl Description {
             line += &format!(" links {} {}", self.nlink, if old { "old" } else { "new" });
         }
         if self.content.len() > 64 {
-            let sum = self.content.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, &byte| {
-                (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
+            let sum = self
+                .content
+                .iter()
+                .fold(0xcbf2_9ce4_8422_2325_u64, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
             line += &format!(" {} bytes {sum:016x}", self.content.len());
         } else if !self.content.is_empty() {
             line += &format!(" \"{}\"", self.content.escape_ascii());

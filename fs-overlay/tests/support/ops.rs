@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use vfs::{
-    DeviceNumber, DirOps, Errno, Expect, FileType, NewKind, NewNode, Node, OpenIntent, RenameMode, RenameOp, Result, SetAttr,
-    SetTime, Timestamp, XattrMode,
+    DeviceNumber, DirOps, Errno, Expect, FileType, NewKind, NewNode, Node, OpenIntent, RenameMode, RenameOp, Result,
+    SetAttr, SetTime, Timestamp, XattrMode,
 };
 
 use super::{OLD, Random, Tree, entries, read_all, write_all};
@@ -70,7 +70,10 @@ fn fill(random: &mut Random, path: &str, depth: u32, is_above: bool, items: &mut
                 fill(random, &path, depth + 1, is_above, items);
                 continue;
             }
-            4..=13 => ItemKind::File(vec![b'A' + u8::try_from(random.below(26)).unwrap(); usize::try_from(random.below(20)).unwrap()]),
+            4..=13 => ItemKind::File(vec![
+                b'A' + u8::try_from(random.below(26)).unwrap();
+                usize::try_from(random.below(20)).unwrap()
+            ]),
             14 => ItemKind::Sparse(random.below(40) * 4096, b"data after a hole".to_vec()),
             15 => {
                 item.mode = 0o777;
@@ -145,7 +148,9 @@ fn collect(dir: &dyn DirOps, prefix: &str, seen: &mut BTreeMap<u64, String>, ite
         let node = dir.lookup(super::name(&name)).unwrap().unwrap();
         let attr = node.attr().unwrap();
         let mut xattrs = Vec::new();
-        node.ops().list_xattrs(&mut |name| xattrs.push((String::from_utf8(name.to_vec()).unwrap(), Vec::new()))).unwrap();
+        node.ops()
+            .list_xattrs(&mut |name| xattrs.push((String::from_utf8(name.to_vec()).unwrap(), Vec::new())))
+            .unwrap();
         for (name, value) in &mut xattrs {
             *value = node.ops().xattr(name.as_bytes()).unwrap().unwrap();
         }
@@ -295,6 +300,11 @@ pub(crate) fn apply(tree: &Tree, op: &Op) -> Result<()> {
         Op::Rename(from, to, mode) => {
             let (from_dir, from_name) = tree.parent(from)?;
             let (to_dir, to_name) = tree.parent(to)?;
+            // The kernel sees by the path that the target is above the source.
+            let is_above = from.strip_prefix(to.as_str()).is_some_and(|rest| rest.starts_with('/'));
+            if is_above && *mode == RenameMode::Replace && from_dir.lookup(from_name)?.is_some() {
+                return Err(Errno::ENOTEMPTY.into());
+            }
             from_dir.rename(&RenameOp { name: from_name, to: &to_dir, new_name: to_name, mode: *mode })
         }
         Op::Link(from, to) => {
@@ -315,9 +325,7 @@ pub(crate) fn apply(tree: &Tree, op: &Op) -> Result<()> {
             }
             dir.create(last, &NewNode::new(device, 0o600)).map(drop)
         }
-        Op::Chmod(path, mode) => {
-            no_follow(path)?.ops().set_attr(&SetAttr { mode: Some(*mode), ..SetAttr::default() })
-        }
+        Op::Chmod(path, mode) => no_follow(path)?.ops().set_attr(&SetAttr { mode: Some(*mode), ..SetAttr::default() }),
         Op::Chown(path, uid, gid) => {
             let node = tree.get(path)?;
             let mut change = SetAttr { uid: Some(*uid), gid: Some(*gid), ..SetAttr::default() };
