@@ -71,6 +71,8 @@ struct Terminal {
     line: VecDeque<u8>,
     /// The next byte is taken as it is.
     literal: bool,
+    /// Somebody asked for input. Before that what arrives waits as it is: the first program may want it in another mode.
+    attended: bool,
 }
 
 impl Terminal {
@@ -99,6 +101,7 @@ impl Terminal {
             ends: VecDeque::new(),
             line: VecDeque::new(),
             literal: false,
+            attended: false,
         }
     }
 
@@ -309,6 +312,7 @@ enum Available {
 fn fetch() {
     let (signal, group) = {
         let mut terminal = TERMINAL.lock();
+        terminal.attended = true;
         (terminal.fetch(), terminal.foreground)
     };
     if let Some(signal) = signal {
@@ -323,7 +327,7 @@ fn fetch() {
 
 /// Looks for keys that end programs; called when an interrupt found one running.
 pub(crate) fn look_for_interrupt() {
-    if console::has_input() {
+    if console::has_input() && TERMINAL.lock().attended {
         fetch();
     }
 }
@@ -399,7 +403,6 @@ impl OpenDevice for OpenTerminal {
         const TIOCNOTTY: u32 = 0x5422;
         const TCSBRKP: u32 = 0x5425;
         const TIOCGSID: u32 = 0x5429;
-        fetch();
         match command {
             TCGETS => {
                 let modes = TERMINAL.lock().modes;
@@ -408,11 +411,12 @@ impl OpenDevice for OpenTerminal {
             TCSETS | TCSETSW | TCSETSF => {
                 let mut modes = Termios::new_zeroed();
                 memory.copy_in(argument, modes.as_mut_bytes())?;
+                if command == TCSETSF {
+                    fetch();
+                    TERMINAL.lock().flush_input();
+                }
                 let mut terminal = TERMINAL.lock();
                 terminal.modes = modes;
-                if command == TCSETSF {
-                    terminal.flush_input();
-                }
                 if modes.local & ICANON == 0 {
                     // What was being edited is read as it is.
                     terminal.finish_line();
@@ -429,6 +433,7 @@ impl OpenDevice for OpenTerminal {
                 TERMINAL.lock().size = size;
             }
             FIONREAD => {
+                fetch();
                 let count = match TERMINAL.lock().available() {
                     Available::Bytes(count) => count as u32,
                     _ => 0,
@@ -455,6 +460,7 @@ impl OpenDevice for OpenTerminal {
             TCFLSH => {
                 // 0 and 2 flush input; output is never queued.
                 if argument != 1 {
+                    fetch();
                     TERMINAL.lock().flush_input();
                 }
             }

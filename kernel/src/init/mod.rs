@@ -25,6 +25,7 @@ use crate::logging::phase;
 use crate::task::{self, Process};
 use crate::{dev, time};
 
+use root::Firmware;
 pub(crate) use types::file_system_list;
 
 /// The programs that are tried as the first one when the command line names none.
@@ -97,8 +98,8 @@ pub(crate) fn run(info: &'static BootInfo, options: &Options<'static>) -> ! {
 /// Mounts a root for suites, with a layer in memory above the firmware, if there is any.
 pub(crate) fn begin_for_suites(info: &'static BootInfo, options: &Options<'static>) {
     COMMAND_LINE.call_once(|| info.command_line);
-    let lowers = if info.modules.is_empty() { alloc::vec::Vec::new() } else { root::firmware(info, options) };
-    let namespace = root::assemble(lowers, storage::in_memory());
+    let firmware = if info.modules.is_empty() { Firmware::none() } else { root::firmware(info, options) };
+    let namespace = root::assemble(firmware.layers, storage::in_memory());
     NAMESPACE.call_once(|| namespace);
     root::furnish();
     task::reserve_init();
@@ -106,9 +107,9 @@ pub(crate) fn begin_for_suites(info: &'static BootInfo, options: &Options<'stati
 
 /// Mounts the root and what belongs in it.
 fn mount(info: &'static BootInfo, options: &Options<'static>) {
-    let lowers = root::firmware(info, options);
-    let upper = storage::open(options);
-    let namespace = root::assemble(lowers, upper);
+    let firmware = root::firmware(info, options);
+    let upper = storage::open(options, &firmware);
+    let namespace = root::assemble(firmware.layers, upper);
     NAMESPACE.call_once(|| namespace);
     root::furnish();
 }

@@ -14,8 +14,25 @@ use crate::logging::phase;
 use crate::memory::frames;
 use crate::proc::ProcFs;
 
-/// The firmware's layers, topmost first: every archive of every module that the loader brought.
-pub(super) fn firmware(info: &'static BootInfo, options: &Options<'_>) -> Vec<Arc<dyn FileSystem>> {
+/// What the loader brought.
+pub(super) struct Firmware {
+    /// Its layers, topmost first.
+    pub(super) layers: Vec<Arc<dyn FileSystem>>,
+    /// Whether that is all: none is missing, and none was refused. Only over the whole firmware is a disk used, whose
+    /// changes were made to it.
+    pub(super) whole: bool,
+}
+
+impl Firmware {
+    /// None.
+    pub(super) const fn none() -> Self {
+        Self { layers: Vec::new(), whole: false }
+    }
+}
+
+/// Mounts every archive of every module that the loader brought.
+pub(super) fn firmware(info: &'static BootInfo, options: &Options<'_>) -> Firmware {
+    let mut whole = !info.modules.is_empty();
     let mut lowers: Vec<Arc<dyn FileSystem>> = Vec::new();
     let mount_options = if options.firmware_oci { tarfs::MountOptions::oci() } else { tarfs::MountOptions::default() };
     for module in &info.modules {
@@ -37,13 +54,16 @@ pub(super) fn firmware(info: &'static BootInfo, options: &Options<'_>) -> Vec<Ar
                     lowers.push(archive);
                 }
             }
-            Err(error) => log::error!("firmware: {error}"),
+            Err(error) => {
+                log::error!("firmware: {error}");
+                whole = false;
+            }
         }
     }
     if info.modules.is_empty() {
         log::error!("no firmware: the loader brought no initrd (QEMU: -initrd FILE.tar)");
     }
-    lowers
+    Firmware { layers: lowers, whole }
 }
 
 /// Lays the overlay and begins the tree with it.
@@ -90,19 +110,18 @@ fn empty_layer() -> Result<Arc<dyn FileSystem>> {
 pub(super) fn furnish() {
     dev::register(namespace());
     namespace().set_file_system_types(Arc::new(types::Types));
-    let nosuid = MountFlags::MS_NOSUID;
-    let mounts: [(&str, &str, MountFlags, fn() -> Result<Arc<dyn FileSystem>>); 3] = [
-        ("/dev", "devtmpfs", nosuid | MountFlags::MS_NOEXEC, device_tree),
-        ("/proc", "proc", nosuid | MountFlags::MS_NODEV | MountFlags::MS_NOEXEC, || Ok(ProcFs::new(fs_context(None)))),
-        ("/tmp", "tmpfs", nosuid | MountFlags::MS_NODEV, || Ok(temporary()?)),
-    ];
-    for (path, source, flags, make) in mounts {
-        let mounted = place(path).and_then(|place| {
-            namespace().mount_at(&place, make()?, source.as_bytes(), flags | MountFlags::MS_RELATIME)
-        });
-        if let Err(error) = mounted {
-            log::warn!("{path} is not mounted: {error}");
-        }
+    let common = MountFlags::MS_NOSUID | MountFlags::MS_RELATIME;
+    let plain = MountFlags::MS_NODEV | common;
+    put("/dev", "devtmpfs", MountFlags::MS_NOEXEC | common, device_tree);
+    put("/proc", "proc", MountFlags::MS_NOEXEC | plain, || Ok(ProcFs::new(fs_context(None))));
+    put("/tmp", "tmpfs", plain, || Ok(temporary()?));
+}
+
+/// Mounts what `make` makes.
+fn put(path: &str, source: &str, flags: MountFlags, make: fn() -> Result<Arc<dyn FileSystem>>) {
+    let mounted = place(path).and_then(|place| namespace().mount_at(&place, make()?, source.as_bytes(), flags));
+    if let Err(error) = mounted {
+        log::warn!("{path} is not mounted: {error}");
     }
 }
 

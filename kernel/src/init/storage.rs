@@ -17,7 +17,8 @@ use ext4::{Ext4, FormatError, FormatOptions, MountMode, Probe};
 use fs_overlay::Layer;
 use vfs::{DirOps, Errno, Error, FileSystem, Name, NewKind, NewNode, Node, Result};
 
-use super::{fs_context, root};
+use super::fs_context;
+use super::root::{self, Firmware};
 use crate::disks::{self, VirtioDisk};
 use crate::logging::phase;
 use crate::memory::frames;
@@ -62,11 +63,15 @@ const ROOT_DISK: usize = 0;
 static DISK: Mutex<Option<Arc<Ext4>>> = Mutex::new(None);
 
 /// Opens what the command line asks for, or the next best.
-pub(super) fn open(options: &Options<'_>) -> Upper {
+pub(super) fn open(options: &Options<'_>, firmware: &Firmware) -> Upper {
     match options.overlay {
         _ if options.failsafe => Upper::None,
         OverlayMode::ReadOnly => Upper::None,
         OverlayMode::Ram => in_memory(),
+        OverlayMode::Disk if !firmware.whole => {
+            log::warn!("the firmware is not whole: no disk is used, changes are kept in memory and lost at power-off");
+            in_memory()
+        }
         OverlayMode::Disk => match disks::all().nth(ROOT_DISK) {
             Some(disk) => on_disk(disk),
             None => {

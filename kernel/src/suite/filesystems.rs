@@ -16,19 +16,25 @@ use crate::group;
 use crate::memory::frames;
 
 /// Tests that hold 32 MiB and more at a time without saying so.
-const HUNGRY: &[&str] = &["a_short_write_tells_how_much_was_written"];
+pub(super) const HUNGRY: &[&str] = &["a_short_write_tells_how_much_was_written"];
 /// The memory that they need free, in bytes.
 const HUNGER: u64 = 128 << 20;
 
 /// Runs every test that the filesystem owes and the machine has memory for, but those that are known to fail.
-fn run(cases: &mut Cases<'_>, fixture: &dyn Fixture, exceptions: &[&str]) {
+pub(super) fn run(cases: &mut Cases<'_>, fixture: &dyn Fixture, exceptions: &[&str]) {
     let hungry = frames::usage().free >= HUNGER;
+    // Filesystems of tests are dropped as they are, and some of them remark on it.
+    let level = log::max_level();
+    if level == log::LevelFilter::Warn {
+        log::set_max_level(log::LevelFilter::Error);
+    }
     for test in contract::tests() {
         let fits = !test.needs.contains(Features::LARGE) && (hungry || !HUNGRY.contains(&test.name));
         if test.applies_to(fixture) && fits && !exceptions.contains(&test.name) {
             cases.run(test.name, || test.run(fixture).map_err(Failure::new));
         }
     }
+    log::set_max_level(level);
 }
 
 struct Ram;
@@ -56,7 +62,8 @@ group!("ramfs", fn ramfs_keeps_the_contract(cases) {
     run(cases, &Ram, &[]);
 });
 
-struct Archived;
+/// A tree in an archive.
+pub(super) struct Archived;
 
 impl Fixture for Archived {
     fn features(&self) -> Features {
@@ -90,11 +97,11 @@ group!("tarfs", fn tarfs_keeps_the_contract(cases) {
 
 /// What an overlay cannot or need not do: directories that are merged have one link, its nodes have no handles, and it
 /// cannot be an upper.
-const OVERLAY: Features =
+pub(super) const OVERLAY: Features =
     Features::COMPLETE.difference(Features::DIR_LINKS).difference(Features::HANDLES).difference(Features::UPPER);
 
 /// What a copy-up changes, until `index=on` keeps the names of a lower inode together.
-const OVER_LOWER: &[&str] = &[
+pub(super) const OVER_LOWER: &[&str] = &[
     "all_links_share_the_attributes",
     "links_of_one_inode_exchanged_stay",
     "links_that_were_there_at_mount_stay_one_file",
@@ -109,7 +116,7 @@ const OVER_LOWER: &[&str] = &[
 /// The tree in a lower layer: every change is a copy-up.
 struct Overlay;
 
-fn overlay(context: FsContext, layers: Layers) -> Result<Mounted> {
+pub(super) fn mount_overlay(context: FsContext, layers: Layers) -> Result<Mounted> {
     let fs = OverlayFs::mount(context, layers.clone(), fs_overlay::Options::default())
         .map_err(|error| Error::new(error.errno(), error.reason()))?;
     let mut mounted = Mounted::new(fs);
@@ -126,14 +133,14 @@ impl Fixture for Overlay {
         let lower = ram(&Setup { space: None, context: setup.context.clone(), ..*setup }, 0x102)?;
         contract::tree::build(&lower.root(), setup.tree)?;
         let upper = Some(Layer::of(ram(setup, 0x101)?));
-        overlay(setup.context.clone(), Layers { upper, work: None, lowers: vec![Layer::of(lower)] })
+        mount_overlay(setup.context.clone(), Layers { upper, work: None, lowers: vec![Layer::of(lower)] })
     }
 
     fn remount(&self, mounted: Mounted, context: FsContext) -> Result<Mounted> {
         mounted.fs.unmount()?;
         let layers = mounted.state.and_then(|state| state.downcast::<Layers>().ok()).ok_or(Errno::EIO)?;
         drop((mounted.fs, mounted.base));
-        overlay(context, *layers)
+        mount_overlay(context, *layers)
     }
 }
 
@@ -153,7 +160,7 @@ impl Fixture for OverArchive {
         let plain = Setup { space: None, context: setup.context.clone(), ..*setup };
         let lower = Archived.mount(&plain)?;
         let upper = Some(Layer::of(ram(setup, 0x101)?));
-        overlay(
+        mount_overlay(
             FsContext { dev: 0x103, ..setup.context.clone() },
             Layers { upper, work: None, lowers: vec![Layer::of(lower.fs)] },
         )

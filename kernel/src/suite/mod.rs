@@ -12,6 +12,7 @@ mod drivers;
 mod filesystems;
 mod memory;
 mod namespace;
+mod ondisk;
 mod pattern;
 mod pointers;
 mod power;

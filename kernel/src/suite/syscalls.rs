@@ -34,7 +34,7 @@ test!(
     fn memory_is_mapped_split_moved_and_forgotten() {
         task::run_as_task(kernel_context(), || {
             let area = map(8);
-            ensure!(area % PAGE == 0 && area > 0);
+            ensure!(area.is_multiple_of(PAGE) && area > 0);
             ensure_eq!(get(area, 16)?, [0; 16]);
             put(area + 3 * PAGE, b"third")?;
             put(area + 5 * PAGE, b"fifth")?;

@@ -27,11 +27,14 @@ impl Registers {
     }
 
     #[inline(always)]
-    fn next<T: Argument>(&mut self) -> T {
-        let value = self.values[self.next];
-        self.next += 1;
-        T::from_register(value)
+    fn next<T: Argument>(self) -> (Self, T) {
+        let value = T::from_register(self.values[self.next]);
+        (Self { next: self.next + 1, ..self }, value)
     }
+
+    /// All arguments are taken.
+    #[inline(always)]
+    fn done(self) {}
 }
 
 macro_rules! table {
@@ -42,9 +45,9 @@ macro_rules! table {
             $(
                 assert!(handlers[$number].is_none(), concat!("two calls have the number of ", stringify!($name)));
                 handlers[$number] = Some(|caller| {
-                    #[allow(unused_mut, unused_variables, reason = "a call without arguments reads no register")]
-                    let mut registers = Registers::of(caller.frame);
-                    $(let $argument = registers.next();)*
+                    let registers = Registers::of(caller.frame);
+                    $(let (registers, $argument) = registers.next();)*
+                    registers.done();
                     encode($family::$handler(caller, $($argument),*))
                 });
             )*

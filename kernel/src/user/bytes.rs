@@ -47,11 +47,6 @@ impl UserBytes {
         self.length
     }
 
-    /// Where it begins.
-    pub(crate) const fn address(self) -> u64 {
-        self.address
-    }
-
     /// Whether it is empty.
     pub(crate) const fn is_empty(self) -> bool {
         self.length == 0

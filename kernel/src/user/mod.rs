@@ -18,4 +18,4 @@ mod string;
 pub(crate) use bytes::{MAX_TRANSFER, UserBytes};
 pub(crate) use copy::init;
 pub(crate) use pointer::{UserArray, UserPtr};
-pub(crate) use string::{PATH_MAX, PathBuffer, TextBuffer, UserString};
+pub(crate) use string::{PathBuffer, TextBuffer, UserString};

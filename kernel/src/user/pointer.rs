@@ -92,16 +92,6 @@ impl<T> UserArray<T> {
     pub(crate) const fn new(first: UserPtr<T>, count: usize) -> Self {
         Self { first, count }
     }
-
-    /// How many.
-    pub(crate) const fn len(self) -> usize {
-        self.count
-    }
-
-    /// The claim of one of them; one past the end is the caller's mistake, and faults as the program's.
-    pub(crate) fn at(self, index: usize) -> UserPtr<T> {
-        UserPtr::new(self.first.address.wrapping_add(index.wrapping_mul(size_of::<T>()) as u64))
-    }
 }
 
 impl<T: FromBytes> UserArray<T> {

@@ -4,7 +4,6 @@ use boot::layout::{PAGE_SIZE, USER_END};
 use vfs::{Errno, Error, Result};
 
 use super::{Area, Backing, Heap, LOWEST, MAP_TOP, Rights, Role, UserSpace, page_rights, page_up};
-use crate::memory::frames::Frame;
 
 /// Where a mapping is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -304,15 +303,5 @@ impl UserSpace {
         };
         self.add(bottom - PAGE_SIZE, guard)?;
         Ok(USER_END)
-    }
-
-    /// Gives a page to a program that is not running yet.
-    ///
-    /// # Errors
-    /// `ENOMEM`.
-    pub(crate) fn place_page(&mut self, page: u64, frame: Frame, rights: Rights) -> Result<()> {
-        self.pages.map(page, frame, page_rights(rights))?;
-        self.count_in();
-        Ok(())
     }
 }

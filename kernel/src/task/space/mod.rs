@@ -103,11 +103,6 @@ impl UserSpace {
         (self.resident, self.most_resident)
     }
 
-    /// Where the heap begins and ends.
-    pub(crate) fn heap(&self) -> (u64, u64) {
-        (self.heap.start, self.heap.end)
-    }
-
     fn count_in(&mut self) {
         self.resident += 1;
         self.most_resident = self.most_resident.max(self.resident);
