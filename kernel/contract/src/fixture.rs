@@ -62,6 +62,8 @@ bitflags::bitflags! {
         const CONSTANT_INO = 1 << 21;
         /// Unlinked nodes stay readable and writable while they are held.
         const OPEN_UNLINKED = 1 << 22;
+        /// Directories are renamed wherever they are (an overlay answers `EXDEV` where a redirect would be too long).
+        const ANY_RENAME = 1 << 23;
 
         /// All that a writable filesystem can offer, but limits and remounts: those are the fixture's work.
         const COMPLETE = Self::WRITE.bits() | Self::HARD_LINKS.bits() | Self::DIR_LINKS.bits() | Self::DEVICES.bits()
@@ -69,7 +71,7 @@ bitflags::bitflags! {
             | Self::UNNAMED.bits() | Self::EXCHANGE.bits() | Self::HOLES.bits() | Self::ALLOCATE.bits()
             | Self::PUNCH_HOLE.bits() | Self::ZERO_RANGE.bits() | Self::HANDLES.bits() | Self::UPPER.bits()
             | Self::BIRTH_TIME.bits() | Self::ACCESS_TIME.bits() | Self::LARGE.bits() | Self::CONSTANT_INO.bits()
-            | Self::OPEN_UNLINKED.bits();
+            | Self::OPEN_UNLINKED.bits() | Self::ANY_RENAME.bits();
     }
 }
 

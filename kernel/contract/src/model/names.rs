@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use vfs::{Name, NewKind, NewNode, RenameMode};
+use vfs::{Errno, Name, NewKind, NewNode, RenameMode};
 
 use super::compare;
 use super::run::{DEPTH, NAMES, Run, agree, draw_kind, draw_mode};
@@ -102,6 +102,9 @@ impl Run<'_> {
         let told = (show(&join(&from_path, &name)), show(&join(&to_path, &new_name)));
         self.tell(format!("rename \"{}\" to \"{}\" {mode:?}", told.0, told.1));
         let result = from_at.rename(&name, &to_at, &new_name, mode);
+        if !self.env.has(Features::ANY_RENAME) && result.as_ref().is_err_and(|error| error.errno() == Errno::EXDEV) {
+            return self.look(from, &name, &from_at);
+        }
         let expected = self.state.rename((from, &name), (to, &new_name), mode, now);
         agree(result, expected)?;
         self.forget_unlinked(target);
