@@ -8,10 +8,13 @@ use fs_overlay::{Layer, Layers, Options, OverlayFs};
 use ramfs::RamFs;
 use vfs::{Errno, Error, FileSystem, FsContext, Result};
 
-/// What an overlay cannot or need not do: directories that are merged have one link, its nodes have no handles, and it
-/// cannot be an upper.
-const FEATURES: Features =
-    Features::COMPLETE.difference(Features::DIR_LINKS).difference(Features::HANDLES).difference(Features::UPPER);
+/// What an overlay cannot or need not do: directories that are merged have one link, its nodes have no handles, it
+/// cannot be an upper, and redirects have 256 bytes.
+const FEATURES: Features = Features::COMPLETE
+    .difference(Features::DIR_LINKS)
+    .difference(Features::HANDLES)
+    .difference(Features::UPPER)
+    .difference(Features::ANY_RENAME);
 
 /// What a copy-up changes, until `index=on` keeps the names of a lower inode together.
 const OVER_LOWER: &[&str] = &[
