@@ -9,6 +9,7 @@ use block::{Buffer, BufferCache};
 use vfs::{DirOps, Errno, Error, FileHandle, FileSystem, FsContext, NAME_MAX, Node, Result, StatFs};
 
 use crate::bytes::{le32, put16};
+use crate::extent::node;
 use crate::group::SystemZones;
 use crate::health::Health;
 use crate::inode::Inode;
@@ -107,6 +108,9 @@ impl Ext4 {
                 _ => "ext4: wrong checksum of a metadata block",
             }));
         }
+        if let Seal::Extents(_) = seal {
+            node::check(&buffer.read()).map_err(|error| self.failed(error))?;
+        }
         buffer.set_verified();
         Ok(buffer)
     }
@@ -145,7 +149,7 @@ impl Ext4 {
     /// Writes file data back when there is much of it.
     pub(crate) fn throttle(&self) -> Result<()> {
         if self.cache.queued_bytes() > self.cache.limit() / DIRTY_SHARE {
-            self.cache.write_back()?;
+            self.cache.write_back().inspect_err(|&error| self.abort(error))?;
             self.note_written();
         }
         Ok(())
@@ -216,7 +220,7 @@ impl FileSystem for Ext4 {
         }
         self.discard_windows(&mut core);
         self.commit(&mut core)?;
-        if self.health.is_writable() || self.health.failure().is_some() {
+        if self.health.may_mark_superblock() {
             let clean = self.was_clean && self.health.is_writable();
             self.write_superblock(&mut core, |raw| {
                 if clean {

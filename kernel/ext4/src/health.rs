@@ -23,13 +23,16 @@ pub(crate) struct Failure {
 
 /// The state of the filesystem as a whole.
 pub(crate) struct Health {
+    /// As it was mounted: then not even an error is recorded on the medium.
+    mounted_read_only: bool,
     state: AtomicU8,
     failure: OnceLock<Failure>,
 }
 
 impl Health {
     pub(crate) fn new(read_only: bool) -> Self {
-        Self { state: AtomicU8::new(if read_only { READ_ONLY } else { WRITABLE }), failure: OnceLock::new() }
+        let state = AtomicU8::new(if read_only { READ_ONLY } else { WRITABLE });
+        Self { mounted_read_only: read_only, state, failure: OnceLock::new() }
     }
 
     pub(crate) fn is_writable(&self) -> bool {
@@ -43,6 +46,11 @@ impl Health {
 
     pub(crate) fn failure(&self) -> Option<&Failure> {
         self.failure.get()
+    }
+
+    /// Whether the superblock may still be written: to mark it clean, or to record the error that stopped the filesystem.
+    pub(crate) fn may_mark_superblock(&self) -> bool {
+        !self.mounted_read_only && (self.is_writable() || self.failure().is_some())
     }
 
     /// The end of the mount: nothing may change any more.
@@ -106,7 +114,7 @@ impl Ext4 {
         self.failed(Error::fault(Errno::EUCLEAN, what))
     }
 
-    /// Metadata could not be written: nothing more will be.
+    /// Something could not be written, or not made durable: nothing more will be.
     #[cold]
     pub(crate) fn abort(&self, error: Error) {
         self.health.stop(ABORTED, error, self.context.clock.now());

@@ -89,7 +89,7 @@ impl NodeOps for Ext4Node {
             let now = h.now;
             let time = |set: SetTime| match set {
                 SetTime::Now => now,
-                SetTime::At(time) => time,
+                SetTime::At(time) => h.fs.geometry.fit_time(time),
             };
             h.update(inode, |record| {
                 if let Some(mode) = change.mode {
@@ -129,7 +129,7 @@ impl NodeOps for Ext4Node {
     }
 
     fn note_access(&self) {
-        let now = self.fs.context.clock.now();
+        let now = self.fs.geometry.fit_time(self.fs.context.clock.now());
         let stale = {
             let record = self.inode.record.read();
             let atime = record.atime;

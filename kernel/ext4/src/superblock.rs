@@ -2,6 +2,8 @@
 
 use alloc::string::String;
 
+use vfs::Timestamp;
+
 use crate::bytes::{le16, le32, le64, put32};
 use crate::checksum::crc32c;
 use crate::error::MountError;
@@ -132,6 +134,10 @@ impl Geometry {
         if let Some(names) = features.refused() {
             return Err(MountError::Features(names));
         }
+        if features.ro_compat.contains(RoCompat::BIGALLOC) {
+            // One that forbids writing only, but bitmaps and sizes of groups count something else.
+            return Err(MountError::Features(String::from("bigalloc")));
+        }
         let log = le32(raw, field::LOG_BLOCK_SIZE);
         if log > 2 {
             return Err(if log <= 6 { MountError::BlockSize(1024 << log) } else { corrupt("block size") });
@@ -145,11 +151,14 @@ impl Geometry {
         if first_data_block != u64::from(block_size == 1024) {
             return Err(corrupt("first data block"));
         }
-        if !features.ro_compat.contains(RoCompat::BIGALLOC) && le32(raw, field::LOG_CLUSTER_SIZE) != log {
+        if le32(raw, field::LOG_CLUSTER_SIZE) != log {
             return Err(corrupt("cluster size"));
         }
         let blocks_per_group = le32(raw, field::BLOCKS_PER_GROUP);
-        if !(256..=block_size as u32 * 8).contains(&blocks_per_group) || !blocks_per_group.is_multiple_of(8) {
+        // With clusters a bitmap reaches further; such a medium is only read, and its bitmaps are not.
+        let clusters = features.ro_compat.contains(RoCompat::BIGALLOC);
+        let most = if clusters { u32::MAX / 2 } else { block_size as u32 * 8 };
+        if !(256..=most).contains(&blocks_per_group) || !blocks_per_group.is_multiple_of(8) {
             return Err(corrupt("blocks per group"));
         }
         let inode_size = if dynamic { usize::from(le16(raw, field::INODE_SIZE)) } else { 128 };
@@ -314,6 +323,17 @@ impl Geometry {
     pub(crate) fn super_location(&self) -> (u64, usize) {
         let size = self.block_size as u64;
         (SUPERBLOCK_OFFSET / size, (SUPERBLOCK_OFFSET % size) as usize)
+    }
+
+    /// A time as inodes can hold it: small ones have whole seconds of 32 bits, others nanoseconds and 34 bits.
+    pub(crate) fn fit_time(&self, time: Timestamp) -> Timestamp {
+        let (first, last) = (i64::from(i32::MIN), i64::from(i32::MAX));
+        if self.inode_size < 256 {
+            return Timestamp::from_secs(time.secs.clamp(first, last));
+        }
+        let last = last + (3 << 32);
+        let nanos = if (first..=last).contains(&time.secs) { time.nanos } else { 0 };
+        Timestamp { secs: time.secs.clamp(first, last), nanos }
     }
 
     /// The largest file, in bytes: logical blocks have 32 bits.

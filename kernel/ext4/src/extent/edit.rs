@@ -173,10 +173,11 @@ impl Handle<'_> {
                     path.next = Some(node::key(bytes, slot + 1));
                 }
                 level.slot = slot;
-                node::child(bytes, slot)
+                (node::child(bytes, slot), node::key(bytes, slot))
             };
+            let (child, key) = child;
             let buffer = self.fs.extent_node(inode, child)?;
-            header = Header::parse(&buffer.read(), Some(header.depth - 1)).map_err(failed)?;
+            header = self.fs.header_below(&buffer, header.depth, key)?;
             path.levels.push(Level { buffer: Some(buffer), slot: 0 });
         }
         Ok(path)

@@ -61,7 +61,7 @@ impl Ext4 {
         let failed = |error| self.failed(error);
         let mut header = Header::parse(root, None).map_err(failed)?;
         let mut buffer: Option<Buffer> = None;
-        let mut next = None;
+        let mut next: Option<u32> = None;
         loop {
             let child = {
                 let guard = buffer.as_ref().map(Buffer::read);
@@ -75,17 +75,31 @@ impl Ext4 {
                     let Some(index) = index else { return Ok((None, next)) };
                     let extent = node::extent(bytes, index).map_err(failed)?;
                     self.check_extent(&extent)?;
+                    if next.is_some_and(|next| extent.end() > u64::from(next)) {
+                        return Err(self.corrupt("ext4: extents overlap"));
+                    }
                     return Ok((Some(extent), next));
                 }
                 match index {
-                    Some(index) => node::child(bytes, index),
+                    Some(index) => (node::child(bytes, index), node::key(bytes, index)),
                     None => return Ok((None, next)),
                 }
             };
-            let below = self.extent_node(inode, child)?;
-            header = Header::parse(&below.read(), Some(header.depth - 1)).map_err(failed)?;
+            let (below, key) = child;
+            let below = self.extent_node(inode, below)?;
+            header = self.header_below(&below, header.depth, key)?;
             buffer = Some(below);
         }
+    }
+
+    /// The header of the node that an index entry of that depth and key leads to.
+    pub(crate) fn header_below(&self, below: &Buffer, depth: u16, key: u32) -> Result<Header> {
+        let bytes = below.read();
+        let header = Header::parse(&bytes, Some(depth - 1)).map_err(|error| self.failed(error))?;
+        if header.entries == 0 || node::key(&bytes, 0) != key {
+            return Err(self.corrupt("ext4: key of an extent index"));
+        }
+        Ok(header)
     }
 
     /// Refuses an extent outside of the filesystem or over its metadata.

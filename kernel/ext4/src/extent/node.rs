@@ -49,7 +49,21 @@ impl Header {
 
 /// Checks the root of a tree in an inode.
 pub(crate) fn check_root(map: &[u8; MAP_SIZE]) -> Result<()> {
-    Header::parse(map, None).map(drop)
+    check(map)
+}
+
+/// Checks that the entries of a node are possible, in order, and do not overlap.
+pub(crate) fn check(bytes: &[u8]) -> Result<()> {
+    let header = Header::parse(bytes, None)?;
+    let mut free = 0;
+    for index in 0..header.entries {
+        let first = u64::from(key(bytes, index));
+        if first < free {
+            return Err(corrupt("ext4: entries of an extent node out of order"));
+        }
+        free = if header.depth == 0 { extent(bytes, index)?.end() } else { first + 1 };
+    }
+    Ok(())
 }
 
 /// Writes a header for a node of `size` bytes.

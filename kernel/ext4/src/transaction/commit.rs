@@ -22,20 +22,11 @@ impl Ext4 {
     /// Makes the running transaction durable and starts the next one.
     pub(crate) fn commit(&self, core: &mut Core) -> Result<()> {
         if core.transaction.is_empty() {
-            if self.cache.queued_bytes() != 0 {
-                self.cache.write_back()?;
-                core.unflushed = true;
-            }
-            if core.unflushed {
-                self.cache.flush()?;
-                core.unflushed = false;
-            }
-            return Ok(());
+            return self.flush_data(core);
         }
         self.check_not_aborted()?;
         self.seal(core)?;
-        self.cache.write_back()?;
-        self.cache.flush()?;
+        self.cache.write_back().and_then(|()| self.cache.flush()).inspect_err(|&error| self.abort(error))?;
         let mut buffers: Vec<Buffer> = core.transaction.buffers.values().map(|(buffer, _)| buffer.clone()).collect();
         buffers.sort_unstable_by_key(Buffer::block);
         if let Err(error) = self.cache.write_buffers(&buffers).and_then(|()| self.cache.flush()) {
@@ -44,6 +35,17 @@ impl Ext4 {
         }
         core.unflushed = false;
         self.finish(core);
+        Ok(())
+    }
+
+    /// Makes file data durable.
+    fn flush_data(&self, core: &mut Core) -> Result<()> {
+        if self.cache.queued_bytes() == 0 && !core.unflushed {
+            return Ok(());
+        }
+        self.check_not_aborted()?;
+        self.cache.write_back().and_then(|()| self.cache.flush()).inspect_err(|&error| self.abort(error))?;
+        core.unflushed = false;
         Ok(())
     }
 
@@ -135,15 +137,7 @@ impl Ext4 {
         if changed {
             return self.commit(&mut core);
         }
-        if self.cache.queued_bytes() != 0 {
-            self.cache.write_back()?;
-            core.unflushed = true;
-        }
-        if core.unflushed {
-            self.cache.flush()?;
-            core.unflushed = false;
-        }
-        Ok(())
+        self.flush_data(&mut core)
     }
 
     /// Notes that something was written outside of a commit, so that the next sync flushes.

@@ -33,7 +33,7 @@ impl<'a> Handle<'a> {
     pub(super) fn new(fs: &'a Ext4, core: &'a mut Core, attempt: Try) -> Self {
         let whiteout = core.whiteout.clone();
         core.undo.begin(core.counters, whiteout);
-        let now = fs.context.clock.now();
+        let now = fs.geometry.fit_time(fs.context.clock.now());
         Self { fs, core, now, attempt, number: NEXT.fetch_add(1, Ordering::Relaxed) }
     }
 
@@ -151,7 +151,7 @@ impl<'a> Handle<'a> {
     /// A new inode: it takes the place of whatever the table had under its number.
     pub(crate) fn insert_inode(&mut self, inode: &Arc<Inode>) -> Result<()> {
         let before: Option<Slot> = self.fs.inodes.insert(inode);
-        self.core.undo.push(Change::Slot(inode.ino, before));
+        self.core.undo.push(Change::Slot(inode.clone(), before));
         self.touch(inode)
     }
 

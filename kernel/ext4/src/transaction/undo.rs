@@ -31,7 +31,7 @@ pub(super) enum Change {
     /// The content of blocks that stay taken is of no more interest.
     Forgotten(u64, u64),
     /// An inode put into the table, and what was there.
-    Slot(u32, Option<Slot>),
+    Slot(Arc<Inode>, Option<Slot>),
     /// An inode put on the orphan list.
     OrphanAdded,
     /// An inode taken off the orphan list, at this place.
@@ -120,7 +120,13 @@ impl UndoLog {
                     release(&mut core.groups, &fs.geometry, start, count);
                 }
                 Change::Forgotten(..) => {}
-                Change::Slot(ino, slot) => fs.inodes.restore(ino, slot),
+                Change::Slot(inode, slot) => {
+                    let inodes = &mut core.transaction.inodes;
+                    if let Some(at) = inodes.iter().rposition(|dirty| Arc::ptr_eq(dirty, &inode)) {
+                        inodes.remove(at);
+                    }
+                    fs.inodes.restore(inode.ino, slot);
+                }
                 Change::OrphanAdded => {
                     core.orphans.pop();
                 }
