@@ -17,6 +17,10 @@ mod power;
 mod proc;
 mod random;
 mod runtime;
+#[cfg(any(debug_assertions, feature = "suites"))]
+mod suite;
+#[cfg(not(any(debug_assertions, feature = "suites")))]
+#[path = "no_suites.rs"]
 mod suite;
 mod syscall;
 mod task;
