@@ -8,7 +8,7 @@ use block::CountingDisk;
 use common::disk::{MIB, Make};
 use common::{mount, short};
 use contract::dsl::pattern;
-use vfs::{FileOps, FileSystem, NodeOps};
+use vfs::FileSystem;
 
 #[test]
 fn sequential_writes_keep_eight_requests_in_flight() {

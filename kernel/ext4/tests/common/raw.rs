@@ -128,11 +128,17 @@ impl Raw {
         }
     }
 
-    /// The first node block of a file whose extent tree has any.
-    pub fn extent_node(&self, ino: u64) -> u32 {
-        let root = self.inode(ino) + inode::BLOCK;
-        assert!(self.u16(root + 6) > 0, "the extent tree has depth");
-        self.u32(root + 12 + 4)
+    /// The first leaf block of a file whose extent tree has any.
+    pub fn extent_leaf(&self, ino: u64) -> u32 {
+        let mut node = self.inode(ino) + inode::BLOCK;
+        assert!(self.u16(node + 6) > 0, "the extent tree has depth");
+        loop {
+            let block = self.u32(node + 12 + 4);
+            node = self.block(block);
+            if self.u16(node + 6) == 0 {
+                return block;
+            }
+        }
     }
 
     /// Where the entry `name` of a directory begins.

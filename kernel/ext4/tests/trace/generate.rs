@@ -77,7 +77,8 @@ impl Generator {
             return self.any_node();
         }
         let mut path = if self.random.one_in(60) {
-            self.any_node()
+            // Not below a symbolic link, which Linux would follow.
+            self.any(|kind| kind != Kind::Symlink).unwrap_or_default()
         } else {
             // One directory gets many entries, for its index's sake.
             let busy = b"busy".to_vec();

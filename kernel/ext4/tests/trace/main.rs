@@ -24,7 +24,7 @@ const OUR_CLOCK: std::ops::Range<i64> = 1_000_000_000..1_100_000_000;
 const LINUX_CLOCK: std::ops::Range<i64> = 1_700_000_000..2_200_000_000;
 
 /// Makes equal what may differ: the time of a change is known only to have been taken from the clock; whiteouts may share
-/// an inode.
+/// an inode, and then take no group from the directory.
 fn normalize(mut tree: Tree) -> Tree {
     for (path, entry) in &mut tree {
         for time in [&mut entry.atime, &mut entry.mtime] {
@@ -33,7 +33,7 @@ fn normalize(mut tree: Tree) -> Tree {
             }
         }
         if entry.kind() == vfs::FileType::CharDevice && entry.rdev == (0, 0) {
-            entry.nlink = 1;
+            (entry.nlink, entry.gid) = (1, 0);
             entry.first.clone_from(path);
         }
     }

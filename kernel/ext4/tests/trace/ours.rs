@@ -117,6 +117,10 @@ impl Ours {
             Op::Link(old, new) => {
                 let node = self.at(old)?;
                 let (dir, name) = self.parent(new)?;
+                if dir.lookup(name)?.is_some() {
+                    // The namespace looks at the new name first.
+                    return Err(vfs::Errno::EEXIST.into());
+                }
                 dir.link(name, &node)?;
             }
             Op::Rename(old, new, how) => {
