@@ -6,10 +6,10 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fs_overlay::OverlayFs;
+use fs_overlay::{Options, OverlayFs, RedirectMode};
 use support::linux::{self, Linux};
 use support::ops::{self, Op};
-use support::{Detail, Random, Tree, number, overlay, ram};
+use support::{Detail, Random, Tree, number, overlay, overlay_with, ram};
 use vfs::{FileSystem, Node, RenameMode};
 
 fn differences(ours: &BTreeMap<String, String>, linux: &BTreeMap<String, String>) -> Vec<String> {
@@ -34,13 +34,14 @@ struct Ours {
     upper: Arc<dyn FileSystem>,
     lowers: Vec<Arc<dyn FileSystem>>,
     fs: Arc<OverlayFs>,
+    options: Options,
 }
 
 impl Ours {
     fn apply(&mut self, op: &Op) -> Result<(), vfs::Errno> {
         if let Op::Remount = op {
             self.fs.unmount().unwrap();
-            self.fs = overlay(&self.upper, &self.lowers);
+            self.fs = overlay_with(&self.upper, &self.lowers, self.options);
         }
         let tree = Tree::of(&*self.fs);
         let before = op.changes().and_then(|path| tree.find(path).ok().flatten()).map(|node| node.attr().unwrap());
@@ -89,7 +90,12 @@ fn interchange(ours: &Ours, linux: &Linux, replay: &str) {
 fn run(seed: u64, operations: u64) -> bool {
     let mut random = Random::new(seed);
     let lowers = usize::try_from(1 + random.below(3)).unwrap();
-    let Some(linux) = Linux::new(lowers, "redirect_dir=on,xino=on") else { return false };
+    let (redirect, text) = match seed % 5 {
+        0 => (RedirectMode::Follow, "redirect_dir=off,xino=on"),
+        _ => (RedirectMode::Create, "redirect_dir=on,xino=on"),
+    };
+    let options = Options { redirect, ..Options::default() };
+    let Some(linux) = Linux::new(lowers, text) else { return false };
     let mut layers: Vec<Arc<dyn FileSystem>> = Vec::new();
     for index in 0..lowers {
         let items = ops::random_layer(&mut random, index + 1 < lowers);
@@ -100,7 +106,7 @@ fn run(seed: u64, operations: u64) -> bool {
     }
     linux.mount().unwrap();
     let upper: Arc<dyn FileSystem> = ram();
-    let mut ours = Ours { fs: overlay(&upper, &layers), upper, lowers: layers };
+    let mut ours = Ours { fs: overlay_with(&upper, &layers, options), upper, lowers: layers, options };
     let replay = format!("replay with STRATA_SEED={seed} STRATA_OPS={operations}");
     let compare = |ours: &Ours, when: &str| {
         let merged =

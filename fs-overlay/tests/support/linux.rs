@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Error, Result, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +15,15 @@ use vfs::RenameMode;
 
 use super::ops::{Item, ItemKind, Op};
 use super::{Description, Detail, OLD};
+
+/// A path as system calls take it: rustix is used without `std`, see the workspace's manifest.
+fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}
+
+fn os<T>(result: rustix::io::Result<T>) -> Result<T> {
+    result.map_err(|errno| Error::from_raw_os_error(errno.raw_os_error()))
+}
 
 /// A place of this test's own, and the right to mount there; `None` says why not.
 pub(crate) struct Linux {
@@ -39,12 +49,12 @@ impl Linux {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let root = std::env::temp_dir().join(format!("strata-overlay-{}-{count}", std::process::id()));
         fs::create_dir_all(&root).unwrap();
-        rustix::mount::mount("tmpfs", &root, "tmpfs", MountFlags::empty(), None).unwrap();
+        rustix::mount::mount("tmpfs", bytes(&root), "tmpfs", MountFlags::empty(), None).unwrap();
         let lowers = (0..lowers).map(|index| root.join(format!("l{index}"))).collect();
         let linux = Self { root, lowers, options: options.into() };
         for dir in linux.lowers.iter().chain(&[linux.upper(), linux.merged(), linux.root.join("w")]) {
             fs::create_dir(dir).unwrap();
-            rustix::fs::chmod(dir, Mode::from_raw_mode(0o755)).unwrap();
+            rustix::fs::chmod(bytes(dir), Mode::from_raw_mode(0o755)).unwrap();
         }
         if let Err(error) = linux.mount() {
             println!("SKIPPED: Linux's overlayfs cannot be mounted to compare with: {error}");
@@ -76,7 +86,7 @@ impl Linux {
             self.options
         );
         let options = std::ffi::CString::new(options).unwrap();
-        rustix::mount::mount("overlay", self.merged(), "overlay", MountFlags::empty(), Some(&*options))?;
+        os(rustix::mount::mount("overlay", bytes(&self.merged()), "overlay", MountFlags::empty(), Some(&*options)))?;
         Ok(())
     }
 
@@ -85,12 +95,12 @@ impl Linux {
         for dir in [self.upper(), self.root.join("w")] {
             fs::remove_dir_all(&dir).unwrap();
             fs::create_dir(&dir).unwrap();
-            rustix::fs::chmod(&dir, Mode::from_raw_mode(0o755)).unwrap();
+            rustix::fs::chmod(bytes(&dir), Mode::from_raw_mode(0o755)).unwrap();
         }
     }
 
     pub(crate) fn unmount(&self) {
-        rustix::mount::unmount(self.merged(), UnmountFlags::empty()).unwrap();
+        rustix::mount::unmount(bytes(&self.merged()), UnmountFlags::empty()).unwrap();
     }
 
     pub(crate) fn apply(&self, op: &Op) -> Result<()> {
@@ -105,8 +115,8 @@ impl Linux {
 impl Drop for Linux {
     fn drop(&mut self) {
         // What is mounted there goes with the thread's namespace.
-        let _ = rustix::mount::unmount(self.merged(), UnmountFlags::DETACH);
-        let _ = rustix::mount::unmount(&self.root, UnmountFlags::DETACH);
+        let _ = rustix::mount::unmount(bytes(&self.merged()), UnmountFlags::DETACH);
+        let _ = rustix::mount::unmount(bytes(&self.root), UnmountFlags::DETACH);
         let _ = fs::remove_dir(&self.root);
     }
 }
@@ -121,13 +131,13 @@ pub(crate) fn build(root: &Path, items: &[Item]) {
             ItemKind::File(data) => fs::write(&path, data).unwrap(),
             ItemKind::Sparse(offset, data) => File::create(&path).unwrap().write_all_at(data, *offset).unwrap(),
             ItemKind::Symlink(target) => std::os::unix::fs::symlink(target, &path).unwrap(),
-            ItemKind::Fifo => rustix::fs::mknodat(CWD, &path, FileType::Fifo, mode, 0).unwrap(),
+            ItemKind::Fifo => rustix::fs::mknodat(CWD, bytes(&path), FileType::Fifo, mode, 0).unwrap(),
             ItemKind::Device(major, minor) => {
                 let dev = rustix::fs::makedev(*major, *minor);
-                rustix::fs::mknodat(CWD, &path, FileType::CharacterDevice, mode, dev).unwrap();
+                rustix::fs::mknodat(CWD, bytes(&path), FileType::CharacterDevice, mode, dev).unwrap();
             }
             ItemKind::Whiteout => {
-                rustix::fs::mknodat(CWD, &path, FileType::CharacterDevice, Mode::empty(), 0).unwrap();
+                rustix::fs::mknodat(CWD, bytes(&path), FileType::CharacterDevice, Mode::empty(), 0).unwrap();
             }
             ItemKind::HardLink(to) => {
                 fs::hard_link(root.join(to), &path).unwrap();
@@ -137,10 +147,10 @@ pub(crate) fn build(root: &Path, items: &[Item]) {
         let (uid, gid) = item.owner;
         std::os::unix::fs::lchown(&path, Some(uid), Some(gid)).unwrap();
         if !matches!(item.kind, ItemKind::Symlink(_)) {
-            rustix::fs::chmod(&path, mode).unwrap();
+            rustix::fs::chmod(bytes(&path), mode).unwrap();
         }
         for (name, value) in &item.xattrs {
-            rustix::fs::lsetxattr(&path, &**name, value, XattrFlags::empty()).unwrap();
+            rustix::fs::lsetxattr(bytes(&path), &**name, value, XattrFlags::empty()).unwrap();
         }
     }
     for item in items.iter().rev() {
@@ -152,7 +162,7 @@ pub(crate) fn build(root: &Path, items: &[Item]) {
 fn set_mtime(path: &Path, secs: i64, nanos: u32) -> Result<()> {
     let time = Timespec { tv_sec: secs, tv_nsec: nanos.into() };
     let times = Timestamps { last_access: time, last_modification: time };
-    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    os(rustix::fs::utimensat(CWD, bytes(path), &times, AtFlags::SYMLINK_NOFOLLOW))?;
     Ok(())
 }
 
@@ -181,7 +191,7 @@ pub(crate) fn apply(root: &Path, op: &Op) -> Result<()> {
     match op {
         Op::Mkdir(path) => {
             fs::create_dir(at(path))?;
-            rustix::fs::chmod(at(path), Mode::from_raw_mode(0o755))?;
+            os(rustix::fs::chmod(bytes(&at(path)), Mode::from_raw_mode(0o755)))?;
         }
         Op::Create(path, data) => {
             let mut file = OpenOptions::new().write(true).create_new(true).custom_flags(FLAGS).open(at(path))?;
@@ -198,37 +208,37 @@ pub(crate) fn apply(root: &Path, op: &Op) -> Result<()> {
             refuse_symlink(&at(path))?;
             truncate(&at(path), *len)?;
         }
-        Op::Unlink(path) => rustix::fs::unlinkat(CWD, at(path), AtFlags::empty())?,
-        Op::Rmdir(path) => rustix::fs::unlinkat(CWD, at(path), AtFlags::REMOVEDIR)?,
+        Op::Unlink(path) => os(rustix::fs::unlinkat(CWD, bytes(&at(path)), AtFlags::empty()))?,
+        Op::Rmdir(path) => os(rustix::fs::unlinkat(CWD, bytes(&at(path)), AtFlags::REMOVEDIR))?,
         Op::Rename(from, to, mode) => {
             let flags = match mode {
                 RenameMode::Replace => RenameFlags::empty(),
                 RenameMode::NoReplace => RenameFlags::NOREPLACE,
                 RenameMode::Exchange => RenameFlags::EXCHANGE,
             };
-            rustix::fs::renameat_with(CWD, at(from), CWD, at(to), flags)?;
+            os(rustix::fs::renameat_with(CWD, bytes(&at(from)), CWD, bytes(&at(to)), flags))?;
         }
-        Op::Link(from, to) => rustix::fs::linkat(CWD, at(from), CWD, at(to), AtFlags::empty())?,
+        Op::Link(from, to) => os(rustix::fs::linkat(CWD, bytes(&at(from)), CWD, bytes(&at(to)), AtFlags::empty()))?,
         Op::Symlink(path, target) => std::os::unix::fs::symlink(target, at(path))?,
         Op::Fifo(path) => {
-            rustix::fs::mknodat(CWD, at(path), FileType::Fifo, Mode::from_raw_mode(0o644), 0)?;
+            os(rustix::fs::mknodat(CWD, bytes(&at(path)), FileType::Fifo, Mode::from_raw_mode(0o644), 0))?;
         }
         Op::Device(path, major, minor) => {
             let dev = rustix::fs::makedev(*major, *minor);
-            rustix::fs::mknodat(CWD, at(path), FileType::CharacterDevice, Mode::from_raw_mode(0o600), dev)?;
+            os(rustix::fs::mknodat(CWD, bytes(&at(path)), FileType::CharacterDevice, Mode::from_raw_mode(0o600), dev))?;
         }
         Op::Chmod(path, mode) => {
             refuse_symlink(&at(path))?;
-            rustix::fs::chmodat(CWD, at(path), Mode::from_raw_mode((*mode).into()), AtFlags::empty())?;
+            os(rustix::fs::chmodat(CWD, bytes(&at(path)), Mode::from_raw_mode((*mode).into()), AtFlags::empty()))?;
         }
         Op::Chown(path, uid, gid) => {
             let (uid, gid) = (Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)));
-            rustix::fs::chownat(CWD, at(path), uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+            os(rustix::fs::chownat(CWD, bytes(&at(path)), uid, gid, AtFlags::SYMLINK_NOFOLLOW))?;
         }
         Op::SetXattr(path, name, value) => {
-            rustix::fs::lsetxattr(at(path), &**name, value, XattrFlags::empty())?;
+            os(rustix::fs::lsetxattr(bytes(&at(path)), &**name, value, XattrFlags::empty()))?;
         }
-        Op::RemoveXattr(path, name) => rustix::fs::lremovexattr(at(path), &**name)?,
+        Op::RemoveXattr(path, name) => os(rustix::fs::lremovexattr(bytes(&at(path)), &**name))?,
         Op::SetMtime(path, secs) => set_mtime(&at(path), *secs, 0)?,
         Op::Remount => {}
     }
@@ -295,12 +305,12 @@ fn describe(path: &Path, detail: Detail) -> String {
 
 fn xattrs(path: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut list = vec![0; 65536];
-    let len = rustix::fs::llistxattr(path, &mut list[..]).unwrap();
+    let len = rustix::fs::llistxattr(bytes(path), &mut list[..]).unwrap();
     list.truncate(len);
     let mut found = BTreeMap::new();
     for name in list.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
         let mut value = vec![0; 65536];
-        let len = rustix::fs::lgetxattr(path, name, &mut value[..]).unwrap();
+        let len = rustix::fs::lgetxattr(bytes(path), name, &mut value[..]).unwrap();
         value.truncate(len);
         found.insert(String::from_utf8(name.to_vec()).unwrap(), value);
     }
