@@ -35,8 +35,7 @@ pub(crate) fn init(info: &BootInfo) {
     let mut taken = Taken::new();
     let fixed = [0..LOW_MEMORY, info.image.clone()];
     for range in fixed.into_iter().chain(info.modules.iter().map(|module| module.range.clone())) {
-        // Modules are fewer than the places.
-        let _ = taken.push(range);
+        take(&mut taken, range);
     }
     let usable = info.memory.iter().filter(|region| region.kind == MemoryKind::Usable);
     let end = usable.clone().map(|region| region.range.end).max().unwrap_or(0);
@@ -46,9 +45,7 @@ pub(crate) fn init(info: &BootInfo) {
         .clone()
         .find_map(|region| place(&region.range, length, &taken))
         .unwrap_or_else(|| panic!("no room for the frame table: {length} bytes"));
-    // There is a place left: see the type.
-    let _ = taken.push(table..(table + length).next_multiple_of(PAGE_SIZE));
-    taken.sort_unstable_by_key(|range| range.start);
+    take(&mut taken, table..(table + length).next_multiple_of(PAGE_SIZE));
 
     // SAFETY: `place` found usable memory that nothing else takes. The table lies below the early direct map's end
     // if any memory does, since regions come in ascending order.
@@ -61,6 +58,12 @@ pub(crate) fn init(info: &BootInfo) {
         panic!("no memory for the page tables");
     }
     usable.for_each(|region| add_free(&intersection(&region.range, &late), &taken));
+}
+
+/// Adds a range at its place: `taken` is in ascending order. There is room for all: see the type.
+fn take(taken: &mut Taken, range: Range<u64>) {
+    let place = taken.iter().position(|other| other.start > range.start).unwrap_or(taken.len());
+    let _ = taken.insert(place, range);
 }
 
 fn intersection(a: &Range<u64>, b: &Range<u64>) -> Range<u64> {
