@@ -65,10 +65,25 @@ impl Handle<'_> {
         }
         match (op.mode, target) {
             (Mode::Exchange, None) => Err(Error::new(Errno::ENOENT, "no such name")),
-            (_, Some(target)) if Arc::ptr_eq(&target.inode, &moved.inode) => Ok(()),
+            (mode, Some(target)) if Arc::ptr_eq(&target.inode, &moved.inode) => {
+                self.rename_to_itself(op, &moved, &target, mode)
+            }
             (Mode::Exchange, Some(target)) => self.exchange(op, &moved, &target),
             (mode, target) => self.move_entry(op, &moved, target.as_ref(), mode),
         }
+    }
+
+    /// Two names of one inode: nothing happens. That whiteouts share one is not to be seen, though: the source goes.
+    fn rename_to_itself(&mut self, op: &Rename<'_>, moved: &Side, target: &Side, mode: Mode) -> Result<()> {
+        let same_entry = moved.entry.offset == target.entry.offset
+            && moved.entry.place.buffer.block() == target.entry.place.buffer.block();
+        let leaves = matches!(mode, Mode::Exchange | Mode::Upper(SourceLeft::Whiteout));
+        if same_entry || leaves || !is_whiteout(&moved.inode) {
+            return Ok(());
+        }
+        self.remove_entry(op.from, &moved.entry)?;
+        self.unlink(op.from, &moved.inode)?;
+        self.finish_rename(op, &moved.inode, None)
     }
 
     fn move_entry(&mut self, op: &Rename<'_>, moved: &Side, target: Option<&Side>, mode: Mode) -> Result<()> {
