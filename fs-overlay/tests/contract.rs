@@ -1,11 +1,14 @@
 //! The contract that every filesystem owes, over overlays: the tree in a lower layer (every change is a copy-up), in several
 //! lower layers, in the upper, and in a lower overlay; and the part for reading over an overlay without an upper.
 
+mod support;
+
 use std::sync::Arc;
 
-use contract::{Features, Fixture, Mounted, Setup};
+use contract::{Failure, Features, Fixture, Mounted, Outcome, Setup};
 use fs_overlay::{Layer, Layers, Options, OverlayFs};
 use ramfs::RamFs;
+use support::disk::Disk;
 use vfs::{Errno, Error, FileSystem, FsContext, Result};
 
 /// What an overlay cannot or need not do: directories that are merged have one link, its nodes have no handles, it
@@ -15,6 +18,59 @@ const FEATURES: Features = Features::COMPLETE
     .difference(Features::HANDLES)
     .difference(Features::UPPER)
     .difference(Features::ANY_RENAME);
+
+/// The tree in a lower layer, the upper a directory on ext4, which `e2fsck` judges after each test.
+struct OverDisk;
+
+impl OverDisk {
+    fn boot(disk: Disk, lower: Layer, context: FsContext) -> Result<Mounted> {
+        let ext4 = disk.mount(FsContext { dev: 0x105, clock: context.clock.clone() });
+        let layers = Layers {
+            upper: Some(Disk::layer(&ext4, "u")),
+            work: Some(Disk::layer(&ext4, "w")),
+            lowers: vec![lower.clone()],
+        };
+        let mut mounted = overlay(context, &layers)?;
+        mounted.state = Some(Box::new((disk, ext4, lower)));
+        Ok(mounted)
+    }
+
+    fn power_off(mounted: Mounted) -> Result<(Disk, Layer)> {
+        let Mounted { fs, base, state } = mounted;
+        drop(base);
+        fs.unmount()?;
+        drop(fs);
+        let state = state.and_then(|state| state.downcast::<(Disk, Arc<dyn FileSystem>, Layer)>().ok());
+        let (disk, ext4, lower) = *state.ok_or(Errno::EIO)?;
+        ext4.unmount()?;
+        Ok((disk, lower))
+    }
+}
+
+impl Fixture for OverDisk {
+    fn features(&self) -> Features {
+        FEATURES.difference(Features::LARGE_XATTRS).difference(Features::LARGE) | Features::REMOUNT
+    }
+
+    fn mount(&self, setup: &Setup<'_>) -> Result<Mounted> {
+        let lower = ram(setup, 0x102)?;
+        contract::tree::build(&lower.root(), setup.tree)?;
+        let disk = Disk::new(24 << 20, 7, FsContext { dev: 0x105, clock: setup.context.clock.clone() });
+        Self::boot(disk, Layer::of(lower), setup.context.clone())
+    }
+
+    fn remount(&self, mounted: Mounted, context: FsContext) -> Result<Mounted> {
+        let (disk, lower) = Self::power_off(mounted)?;
+        Self::boot(disk, lower, context)
+    }
+
+    fn examine(&self, mounted: Mounted) -> Outcome {
+        match Self::power_off(mounted)?.0.damage() {
+            Some(damage) => Err(Failure::new(damage)),
+            None => Ok(()),
+        }
+    }
+}
 
 /// What a copy-up changes, until `index=on` keeps the names of a lower inode together.
 const OVER_LOWER: &[&str] = &[
@@ -227,6 +283,11 @@ fn an_overlay_keeps_the_contract_over_an_overlay() {
 }
 
 #[test]
+fn an_overlay_on_a_disk_keeps_the_contract() {
+    run(&OverDisk, OVER_LOWER);
+}
+
+#[test]
 fn an_overlay_without_an_upper_keeps_the_contract() {
     run(&ReadOnly, &[]);
 }
@@ -236,7 +297,8 @@ fn the_model_agrees_with_every_overlay() {
     let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
     let (seed, ops) = (number("STRATA_SEED", 1), number("STRATA_OPS", 2_000));
     let (over_lower, over_many) = (WithoutLinks(&OverLower), WithoutLinks(&OverManyLowers));
-    for fixture in [&over_lower as &dyn Fixture, &over_many, &InUpper] {
+    let on_disk = WithoutLinks(&OverDisk);
+    for fixture in [&over_lower as &dyn Fixture, &over_many, &InUpper, &on_disk] {
         if let Err(failure) = contract::model::run(fixture, seed, ops) {
             panic!("{failure}\nreplay with STRATA_SEED={seed} STRATA_OPS={ops}");
         }

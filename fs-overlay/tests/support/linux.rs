@@ -29,6 +29,8 @@ fn os<T>(result: rustix::io::Result<T>) -> Result<T> {
 pub(crate) struct Linux {
     root: PathBuf,
     lowers: Vec<PathBuf>,
+    /// Holds `u` and `w`: the upper layer and the work directory.
+    changes: PathBuf,
     options: String,
 }
 
@@ -51,8 +53,9 @@ impl Linux {
         fs::create_dir_all(&root).unwrap();
         rustix::mount::mount("tmpfs", bytes(&root), "tmpfs", MountFlags::empty(), None).unwrap();
         let lowers = (0..lowers).map(|index| root.join(format!("l{index}"))).collect();
-        let linux = Self { root, lowers, options: options.into() };
-        for dir in linux.lowers.iter().chain(&[linux.upper(), linux.merged(), linux.root.join("w")]) {
+        let linux = Self { changes: root.clone(), root, lowers, options: options.into() };
+        let disk = linux.root.join("disk");
+        for dir in linux.lowers.iter().chain(&[linux.upper(), linux.merged(), linux.work(), disk]) {
             fs::create_dir(dir).unwrap();
             rustix::fs::chmod(bytes(dir), Mode::from_raw_mode(0o755)).unwrap();
         }
@@ -69,7 +72,37 @@ impl Linux {
     }
 
     pub(crate) fn upper(&self) -> PathBuf {
-        self.root.join("u")
+        self.changes.join("u")
+    }
+
+    fn work(&self) -> PathBuf {
+        self.changes.join("w")
+    }
+
+    /// Where an image of a disk can be put.
+    pub(crate) fn image(&self) -> PathBuf {
+        self.root.join("image")
+    }
+
+    /// Mounts the image; its `u` and `w` are from now on the upper layer and the work directory. Gives the reason where this
+    /// machine has no loop devices.
+    pub(crate) fn use_image(&mut self) -> std::result::Result<(), String> {
+        let disk = self.root.join("disk");
+        let output = std::process::Command::new("mount").args(["-o", "loop"]).arg(self.image()).arg(&disk).output();
+        match output {
+            Ok(output) if output.status.success() => {
+                self.changes = disk;
+                Ok(())
+            }
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Unmounts the image.
+    pub(crate) fn leave_image(&mut self) {
+        let disk = std::mem::replace(&mut self.changes, self.root.clone());
+        rustix::mount::unmount(bytes(&disk), UnmountFlags::empty()).unwrap();
     }
 
     pub(crate) fn merged(&self) -> PathBuf {
@@ -79,10 +112,10 @@ impl Linux {
     pub(crate) fn mount(&self) -> Result<()> {
         let lowers: Vec<_> = self.lowers.iter().map(|lower| lower.to_str().unwrap()).collect();
         let options = format!(
-            "lowerdir={},upperdir={},workdir={}/w,{}",
+            "lowerdir={},upperdir={},workdir={},{}",
             lowers.join(":"),
             self.upper().display(),
-            self.root.display(),
+            self.work().display(),
             self.options
         );
         let options = std::ffi::CString::new(options).unwrap();
@@ -92,7 +125,7 @@ impl Linux {
 
     /// Empties the upper layer and the work directory.
     pub(crate) fn clear_upper(&self) {
-        for dir in [self.upper(), self.root.join("w")] {
+        for dir in [self.upper(), self.work()] {
             fs::remove_dir_all(&dir).unwrap();
             fs::create_dir(&dir).unwrap();
             rustix::fs::chmod(bytes(&dir), Mode::from_raw_mode(0o755)).unwrap();

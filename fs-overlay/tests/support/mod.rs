@@ -1,6 +1,7 @@
 //! What the tests of the overlay share: trees by path, layers in memory, and dumps that can be compared.
 #![expect(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod disk;
 pub(crate) mod linux;
 pub(crate) mod ops;
 

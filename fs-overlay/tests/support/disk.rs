@@ -1,0 +1,67 @@
+//! A disk in memory with ext4 on it.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use block::MemoryDisk;
+use ext4::{Ext4, FormatOptions};
+use fs_overlay::Layer;
+use vfs::{FileSystem, FsContext, NewKind, NewNode, Timestamp};
+
+use super::name;
+
+/// Formatted, with the directories `u` and `w`.
+pub(crate) struct Disk(Arc<MemoryDisk>);
+
+impl Disk {
+    pub(crate) fn new(bytes: u64, seed: u8, context: FsContext) -> Self {
+        let disk = Arc::new(MemoryDisk::new(bytes));
+        let mut random = [seed; 32];
+        random[5] = !seed;
+        ext4::format(&*disk, &FormatOptions::new(random, Timestamp::from_secs(1_600_000_000))).unwrap();
+        let disk = Self(disk);
+        let fs = disk.mount(context);
+        for dir in ["u", "w"] {
+            fs.root().create(name(dir), &NewNode::new(NewKind::Dir, 0o755)).unwrap();
+        }
+        fs.unmount().unwrap();
+        disk
+    }
+
+    /// The disk that an image is of.
+    pub(crate) fn load(image: &Path) -> Self {
+        Self(Arc::new(MemoryDisk::from_image(&std::fs::read(image).unwrap())))
+    }
+
+    pub(crate) fn store(&self, image: &Path) {
+        std::fs::write(image, self.0.to_image()).unwrap();
+    }
+
+    pub(crate) fn mount(&self, context: FsContext) -> Arc<dyn FileSystem> {
+        Ext4::mount(self.0.clone(), context, ext4::MountOptions::default()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A directory of the mounted filesystem.
+    pub(crate) fn layer(fs: &Arc<dyn FileSystem>, dir: &str) -> Layer {
+        let root = fs.root().lookup(name(dir)).unwrap().unwrap();
+        Layer { fs: fs.clone(), root: root.as_dir().unwrap().clone() }
+    }
+
+    /// What `e2fsck -fn` finds wrong, if anything; `None` for nothing, or where it is not installed, which is said.
+    pub(crate) fn damage(&self) -> Option<String> {
+        let image = std::env::temp_dir().join(format!("strata-overlay-{}-{:p}.img", std::process::id(), self.0));
+        self.store(&image);
+        let path = format!("{}:/sbin:/usr/sbin", std::env::var("PATH").unwrap_or_default());
+        let output = Command::new("e2fsck").env("PATH", path).arg("-fn").arg(&image).output();
+        let _ = std::fs::remove_file(&image);
+        match output {
+            Ok(output) if output.status.success() => None,
+            Ok(output) => Some(String::from_utf8_lossy(&output.stdout).into_owned()),
+            Err(error) => {
+                println!("SKIPPED: e2fsck does not run: {error}");
+                None
+            }
+        }
+    }
+}
