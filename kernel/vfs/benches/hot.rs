@@ -75,6 +75,7 @@ fn calls(c: &mut Criterion) {
     std::fs::create_dir_all(&linux).expect("a directory");
     let file = linux.join("file");
     std::fs::write(&file, "x").expect("a file");
+    let file = file.into_os_string().into_string().expect("a path in text");
     c.bench_function("Linux: hot stat", |b| b.iter(|| rustix::fs::stat(black_box(&file))));
     c.bench_function("Linux: open and close", |b| {
         let flags = rustix::fs::OFlags::RDONLY;

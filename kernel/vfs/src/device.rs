@@ -96,11 +96,13 @@ pub trait UserMemory {
     fn copy_out(&self, address: u64, data: &[u8]) -> Result<()>;
 }
 
+/// Class, major number, and minor number unless it is for all of them.
+type DriverKey = (DeviceClass, u32, Option<u32>);
+
 /// Which driver serves a device number.
 #[derive(Default)]
 pub struct DeviceTable {
-    /// By number; a driver of a whole major number is under no minor.
-    drivers: RwLock<HashMap<(DeviceClass, u32, Option<u32>), Arc<dyn DeviceOps>>>,
+    drivers: RwLock<HashMap<DriverKey, Arc<dyn DeviceOps>>>,
 }
 
 impl DeviceTable {

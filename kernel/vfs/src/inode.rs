@@ -248,9 +248,4 @@ impl InodeTable {
             inodes.remove(key);
         }
     }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.inodes.lock().len()
-    }
 }

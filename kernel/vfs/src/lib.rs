@@ -8,7 +8,8 @@
 //! arguments in Linux's order.
 //!
 //! Lock order, outermost first: rename mutex → directories (ancestor first, else by inode number) → overlay
-//! node copy-up (parent first) → upper filesystem → lower filesystem → buffer cache → device queue.
+//! node copy-up (parent first) → upper filesystem → lower filesystem → buffer cache → device queue. The namespace's own part of it
+//! is in `namespace`; its cache and mount tree are locked inside of the directories, and never over a filesystem's call.
 #![no_std]
 #![forbid(unsafe_code)]
 

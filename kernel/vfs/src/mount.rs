@@ -63,6 +63,8 @@ pub(crate) struct Mount {
     /// What `mount(2)` called the source; for `/proc/mounts` only.
     pub(crate) source: Box<[u8]>,
     flags: AtomicU64,
+    /// How many files are open for writing through it.
+    writers: AtomicUsize,
     /// Where it sits; `None` for the root of all and for what was taken out of the tree.
     on: RwLock<Option<Location>>,
     /// `MNT_EXPIRE` was here, and no one since.
@@ -85,6 +87,7 @@ impl Mount {
             root,
             source: source.into(),
             flags: AtomicU64::new(flags.bits()),
+            writers: AtomicUsize::new(0),
             on: RwLock::new(on),
             expiring: AtomicBool::new(false),
         })
@@ -94,8 +97,22 @@ impl Mount {
         MountFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn set_flags(&self, flags: MountFlags) {
-        self.flags.store(flags.bits(), Ordering::Relaxed);
+    /// Takes new flags: `EBUSY` to become read-only while files are open for writing.
+    pub(crate) fn remount(&self, flags: MountFlags) -> Result<()> {
+        if flags.contains(MountFlags::MS_RDONLY) && self.writers.load(Ordering::Acquire) != 0 {
+            return Err(Errno::EBUSY.into());
+        }
+        self.flags.store(flags.bits(), Ordering::Release);
+        Ok(())
+    }
+
+    /// One more file is open for writing.
+    pub(crate) fn begin_writing(&self) {
+        self.writers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn end_writing(&self) {
+        self.writers.fetch_sub(1, Ordering::AcqRel);
     }
 
     pub(crate) fn has(&self, flags: MountFlags) -> bool {

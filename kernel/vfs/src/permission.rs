@@ -111,10 +111,10 @@ pub(crate) fn chmod(who: &Credentials, inode: &Triple, mode: u16) -> Result<u16>
 pub(crate) fn chown(who: &Credentials, inode: &Triple, uid: Option<u32>, gid: Option<u32>) -> Result<SetAttr> {
     let is_owner = who.uid().file_system == inode.uid;
     let privileged = who.capable(Capabilities::CAP_CHOWN);
-    if uid.is_some_and(|uid| !privileged && !(is_owner && uid == inode.uid)) {
+    if !privileged && uid.is_some_and(|uid| !is_owner || uid != inode.uid) {
         return Err(Errno::EPERM.into());
     }
-    if gid.is_some_and(|gid| !privileged && !(is_owner && (gid == inode.gid || who.in_group(gid)))) {
+    if !privileged && gid.is_some_and(|gid| !is_owner || (gid != inode.gid && !who.in_group(gid))) {
         return Err(Errno::EPERM.into());
     }
     let mut change = SetAttr { uid, gid, ..SetAttr::default() };

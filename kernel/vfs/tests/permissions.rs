@@ -91,7 +91,8 @@ fn a_set_user_id_program_acts_for_its_owner_unless_the_mount_forbids() {
 fn writing_takes_set_id_bits_away_from_all_but_root() {
     let world = World::new();
     let user = world.user(1000);
-    let changes: [(&str, &dyn Fn(&Context)); 4] = [
+    type Change<'a> = &'a dyn Fn(&Context);
+    let changes: [(&str, Change<'_>); 4] = [
         ("write", &|ctx| {
             let file = world.ns.open_path(ctx, b"/f", OpenFlags::O_WRONLY).unwrap();
             file.write(ctx, At::Position, b"x").unwrap();

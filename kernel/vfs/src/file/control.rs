@@ -176,12 +176,12 @@ impl OpenFile {
     /// `EBADF` with `O_PATH`; `EPERM` for `O_NOATIME` on another's file.
     pub fn set_flags(&self, ctx: &Context, flags: OpenFlags) -> Result<()> {
         self.not_path()?;
-        if flags.contains(OpenFlags::O_NOATIME) && !self.flags().contains(OpenFlags::O_NOATIME) {
-            if let Some(inode) = self.inode() {
-                if !permission::owns(&ctx.credentials, &inode.triple()?) {
-                    return Err(Errno::EPERM.into());
-                }
-            }
+        if flags.contains(OpenFlags::O_NOATIME)
+            && !self.flags().contains(OpenFlags::O_NOATIME)
+            && let Some(inode) = self.inode()
+            && !permission::owns(&ctx.credentials, &inode.triple()?)
+        {
+            return Err(Errno::EPERM.into());
         }
         let settable = OpenFlags::SETTABLE;
         let change = |old: u32| Some(old & !settable.bits() | (flags & settable).bits());

@@ -1,13 +1,14 @@
 //! An open file: what a descriptor refers to (`open(2)`, "open file description").
 //!
 //! It has the position and the status flags, which all descriptors made from it by `dup(2)` and `fork(2)` share. `io` has reads
-//! and writes, `position` seeks and directory listings, `control` the rest of the calls on descriptors, `lock` the advisory
+//! and writes, `copy` both at once, `position` seeks and directory listings, `control` the rest of the calls on descriptors, `lock` the advisory
 //! locks.
 //!
 //! Lock order: an open file's position is held over the filesystem call that moves it, outside of all locks of the
 //! namespace.
 
 mod control;
+mod copy;
 mod io;
 mod lock;
 mod position;
@@ -66,32 +67,41 @@ pub(crate) enum Kind {
     Path,
 }
 
-/// What an open file keeps others from doing with the inode, for as long as it is open.
+/// What an open file keeps others from doing, for as long as it is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
     /// Nothing.
     None,
-    /// Executing it.
+    /// Executing the file, and making its mount read-only.
     Write,
-    /// Writing it.
+    /// Writing the file.
     Execute,
 }
 
 impl Claim {
-    /// Makes the claim: `ETXTBSY` where another's is in the way.
-    pub(crate) fn take(self, inode: &Inode) -> Result<()> {
+    /// Makes the claim: `ETXTBSY` where another's is in the way, `EROFS` to write where nothing is written.
+    pub(crate) fn take(self, place: &Location) -> Result<()> {
+        let inode = place.inode()?;
         match self {
             Self::None => Ok(()),
-            Self::Write => inode.begin_writing(),
+            Self::Write => {
+                inode.begin_writing()?;
+                // Counted before it asks, so that a remount that misses the count is seen here.
+                place.mount.begin_writing();
+                place.mount.want_write().inspect_err(|_| self.release(place))
+            }
             Self::Execute => inode.begin_executing(),
         }
     }
 
-    pub(crate) fn release(self, inode: &Inode) {
-        match self {
-            Self::None => {}
-            Self::Write => inode.end_writing(),
-            Self::Execute => inode.end_executing(),
+    pub(crate) fn release(self, place: &Location) {
+        match (self, place.inode()) {
+            (Self::Write, Ok(inode)) => {
+                place.mount.end_writing();
+                inode.end_writing();
+            }
+            (Self::Execute, Ok(inode)) => inode.end_executing(),
+            _ => {}
         }
     }
 }
@@ -183,18 +193,18 @@ impl OpenFile {
 
     /// One descriptor of it in a table is closed: the process's record locks on the file go (POSIX `fcntl`).
     pub(crate) fn closed_by(&self, owner: u64) {
-        if let (Kind::File, Some(inode)) = (&self.kind, self.inode()) {
-            if inode.locks.lock().clear_all(Holder::Process(owner)) {
-                self.ns.wait.wake();
-            }
+        if let (Kind::File, Some(inode)) = (&self.kind, self.inode())
+            && inode.locks.lock().clear_all(Holder::Process(owner))
+        {
+            self.ns.wait.wake();
         }
     }
 }
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
-        let Some(inode) = self.inode() else { return };
-        self.claim.release(inode);
+        let (Some(place), Some(inode)) = (self.location(), self.inode()) else { return };
+        self.claim.release(place);
         if !self.is_path() {
             let mut locks = inode.locks.lock();
             let (records, whole) = (locks.clear_all(Holder::OpenFile(self.id)), locks.clear_whole(self.id));

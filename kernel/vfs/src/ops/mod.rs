@@ -1,11 +1,13 @@
 //! The operations of [`Namespace`], by family. Each follows Linux in the order of its checks, for that is what decides which
 //! errno a program sees.
 
+mod anonymous;
 pub(crate) mod attr;
 mod create;
 mod cwd;
 mod mount;
 mod open;
+mod open_plan;
 mod remove;
 mod rename;
 pub(crate) mod stat;

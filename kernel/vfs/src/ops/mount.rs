@@ -37,7 +37,8 @@ impl Namespace {
     /// in it), or a remount; what the flags say of propagation is accepted.
     ///
     /// # Errors
-    /// `ENOENT`, `ENOTDIR`, `EACCES`, `ELOOP`, `ENAMETOOLONG`, `EBADF` of the path; `EPERM`; `ENODEV`, `EINVAL`, `EBUSY`, `ENOTBLK`, `EIO`.
+    /// `ENOENT`, `ENOTDIR`, `EACCES`, `ELOOP`, `ENAMETOOLONG`, `EBADF` of the path; `EPERM`; `ENODEV`, `EINVAL`,
+    /// `ENOTBLK`, `EIO`; `EBUSY` also for a remount to read-only while files are open for writing.
     pub fn mount(
         self: &Arc<Self>,
         ctx: &Context,
@@ -57,13 +58,12 @@ impl Namespace {
             if !at.is_mount_root() {
                 return Err(Errno::EINVAL.into());
             }
-            if !flags.contains(MountFlags::MS_BIND) {
-                if let Some(types) = self.types.get() {
-                    types.remount(at.file_system(), &request)?;
-                }
+            if !flags.contains(MountFlags::MS_BIND)
+                && let Some(types) = self.types.get()
+            {
+                types.remount(at.file_system(), &request)?;
             }
-            at.mount.set_flags(kept);
-            return Ok(());
+            return at.mount.remount(kept);
         }
         if flags.contains(MountFlags::MS_BIND) {
             let from = self.resolve(ctx, AT_FDCWD, source)?;
@@ -79,11 +79,20 @@ impl Namespace {
         if fs_type.is_empty() {
             return Err(Errno::EINVAL.into());
         }
-        let fs = self.types.get().ok_or(Errno::ENODEV)?.open(&request)?;
-        self.mount_at(&at, fs, source, flags)
+        let types = self.types.get().ok_or(Errno::ENODEV)?;
+        if !at.inode()?.is_dir() {
+            return Err(Errno::ENOTDIR.into());
+        }
+        let fs = types.open(&request)?;
+        let mounted = self.mount_at(&at, fs.clone(), source, flags);
+        if mounted.is_err() && !self.superblocks().iter().any(|superblock| Arc::ptr_eq(&superblock.fs, &fs)) {
+            // It was opened for this mount alone; what it has to say is less than why it could not be mounted.
+            let _ = fs.unmount();
+        }
+        mounted
     }
 
-    /// Mounts a filesystem that the caller has, over a directory.
+    /// Mounts a filesystem that the caller has, over a directory. After an error it is still the caller's.
     ///
     /// # Errors
     /// `ENOTDIR`, `ENOENT` for a removed directory, `EBUSY` for the same filesystem at the same place again.

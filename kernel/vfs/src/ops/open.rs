@@ -2,89 +2,25 @@
 
 use alloc::sync::Arc;
 
+use super::anonymous::on_exec;
+use super::open_plan::Plan;
 use crate::context::Context;
-use crate::credentials::Credentials;
 use crate::device::DeviceClass;
-use crate::fd_table::OnExec;
 use crate::file::{Claim, Kind, OpenFile, Origin};
-use crate::flags::{AT_FDCWD, AtFlags, Fd, MountFlags, OpenFlags, OpenHow, ResolveFlags};
+use crate::flags::{AT_FDCWD, AtFlags, Fd, MountFlags, OpenFlags, OpenHow};
 use crate::inode::{Inode, Triple};
 use crate::mount::Location;
 use crate::namespace::Namespace;
 use crate::ops::may;
 use crate::path::{Last, LookupFlags, TrailingSlash, Walker, only};
 use crate::pipe::{Pipe, PipeEnd};
-use crate::{
-    Access, Attr, DeviceNumber, Errno, FileType, Name, NewKind, NewNode, Node, OpenIntent, Result, SetAttr, Timestamp,
-    permission,
-};
+use crate::{Access, Attr, Errno, FileType, Name, NewKind, NewNode, Node, OpenIntent, Result, SetAttr, permission};
 
 /// Whether the file was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     Existing,
     Created,
-}
-
-/// What `open(2)` is to do, its flags found consistent.
-struct Plan {
-    flags: OpenFlags,
-    mode: u16,
-    lookup: LookupFlags,
-    /// What the caller must be allowed to do with a file that exists.
-    access: Access,
-}
-
-impl Plan {
-    fn new(how: &OpenHow) -> Result<Self> {
-        let OpenHow { mut flags, mode, resolve } = *how;
-        let tmpfile = flags.contains(OpenFlags::TMPFILE_BIT);
-        let creates = flags.contains(OpenFlags::O_CREAT);
-        let mut access = match flags.bits() & OpenFlags::O_ACCMODE.bits() {
-            0 => Access::READ,
-            1 => Access::WRITE,
-            _ => Access::READ | Access::WRITE,
-        };
-        let scopes = ResolveFlags::RESOLVE_BENEATH | ResolveFlags::RESOLVE_IN_ROOT;
-        let inconsistent = resolve.contains(scopes)
-            || (creates && flags.contains(OpenFlags::O_DIRECTORY))
-            || (tmpfile && (!flags.contains(OpenFlags::O_DIRECTORY) || !access.contains(Access::WRITE)));
-        if inconsistent {
-            return Err(Errno::EINVAL.into());
-        }
-        if flags.contains(OpenFlags::O_PATH) {
-            let known = OpenFlags::O_PATH | OpenFlags::O_DIRECTORY | OpenFlags::O_NOFOLLOW | OpenFlags::O_CLOEXEC;
-            if !known.contains(flags) {
-                return Err(Errno::EINVAL.into());
-            }
-            access = Access::empty();
-        }
-        let changes = OpenFlags::O_TRUNC | OpenFlags::O_CREAT | OpenFlags::TMPFILE_BIT;
-        if resolve.contains(ResolveFlags::RESOLVE_CACHED) && flags.intersects(changes) {
-            return Err(Errno::EAGAIN.into());
-        }
-        if flags.contains(OpenFlags::SYNC_ALL) {
-            flags |= OpenFlags::O_DSYNC;
-        }
-        if flags.contains(OpenFlags::O_TRUNC) {
-            access |= Access::WRITE;
-        }
-        if flags.contains(OpenFlags::O_CREAT | OpenFlags::O_EXCL) {
-            flags |= OpenFlags::O_NOFOLLOW;
-        }
-        let mut lookup = LookupFlags::empty().with_resolve(resolve);
-        lookup.set(LookupFlags::FOLLOW, !flags.contains(OpenFlags::O_NOFOLLOW));
-        lookup.set(LookupFlags::DIRECTORY, flags.contains(OpenFlags::O_DIRECTORY));
-        Ok(Self { flags, mode, lookup, access })
-    }
-
-    fn has(&self, flags: OpenFlags) -> bool {
-        self.flags.contains(flags)
-    }
-
-    fn claim(&self) -> Claim {
-        if self.flags.writes() { Claim::Write } else { Claim::None }
-    }
 }
 
 impl Namespace {
@@ -131,56 +67,10 @@ impl Namespace {
             _ => return Err(Errno::EACCES.into()),
         };
         may(&ctx.credentials, &place, Access::EXECUTE)?;
-        let claim = Claimed::take(inode, Claim::Execute)?;
+        let claim = Claimed::take(&place, Claim::Execute)?;
         file.prepare_open(OpenIntent::Read)?;
         let claim = claim.keep();
         Ok(OpenFile::new(self, &ctx.credentials, Origin::Tree(place), Kind::File, OpenFlags::O_RDONLY, claim))
-    }
-
-    /// `pipe2(2)`: the reading and the writing end.
-    ///
-    /// # Errors
-    /// `EINVAL`, `EMFILE`.
-    pub fn pipe2(self: &Arc<Self>, ctx: &Context, flags: OpenFlags) -> Result<(Fd, Fd)> {
-        let status = OpenFlags::O_NONBLOCK | OpenFlags::O_DIRECT;
-        if !(status | OpenFlags::O_CLOEXEC).contains(flags) {
-            return Err(Errno::EINVAL.into());
-        }
-        let pipe = Arc::new(Pipe::default());
-        let who = &ctx.credentials;
-        let triple =
-            Triple { kind: FileType::Fifo, mode: 0o600, uid: who.uid().file_system, gid: who.gid().file_system };
-        let attr = anonymous(self.new_id(), &triple, DeviceNumber::default());
-        let end = |access: OpenFlags| {
-            let flags = access | (flags & status);
-            let end = PipeEnd::new(pipe.clone(), self.wait.clone(), flags);
-            OpenFile::new(self, who, Origin::Anonymous(attr), Kind::Pipe(end), flags, Claim::None)
-        };
-        let (reader, writer) = (end(OpenFlags::O_RDONLY), end(OpenFlags::O_WRONLY));
-        let reader = ctx.files.install(reader, on_exec(flags))?;
-        match ctx.files.install(writer, on_exec(flags)) {
-            Ok(writer) => Ok((reader, writer)),
-            Err(error) => {
-                ctx.files.close(reader)?;
-                Err(error)
-            }
-        }
-    }
-
-    /// Opens a device that may have no node in the tree (the console of the first program).
-    ///
-    /// # Errors
-    /// `ENXIO` without a driver; the driver's.
-    pub fn open_device(
-        self: &Arc<Self>,
-        class: DeviceClass,
-        number: DeviceNumber,
-        flags: OpenFlags,
-    ) -> Result<Arc<OpenFile>> {
-        let device = self.devices().open(class, number, flags)?;
-        let kind = if class == DeviceClass::Char { FileType::CharDevice } else { FileType::BlockDevice };
-        let attr = anonymous(self.new_id(), &Triple { kind, mode: 0o600, uid: 0, gid: 0 }, number);
-        Ok(OpenFile::new(self, &Credentials::root(), Origin::Anonymous(attr), Kind::Device(device), flags, Claim::None))
     }
 
     fn open_planned(self: &Arc<Self>, ctx: &Context, dirfd: Fd, path: &[u8], plan: &Plan) -> Result<Arc<OpenFile>> {
@@ -193,11 +83,11 @@ impl Namespace {
         }
         let mut walker = Walker::new(self, ctx, dirfd, path, plan.lookup)?;
         if !plan.has(OpenFlags::O_CREAT) {
-            walker.to_end()?;
+            walker.walk()?;
             return self.open_found(ctx, walker.into_end()?, plan, Found::Existing);
         }
         loop {
-            let last = walker.to_last()?;
+            let last = walker.walk_to_last()?;
             if let Some((place, found)) = self.create_last(ctx, &mut walker, last, plan)? {
                 return self.open_found(ctx, place, plan, found);
             }
@@ -331,13 +221,10 @@ impl Namespace {
         }
         let (kind, claim) = match (&inode.node, attr) {
             (Node::File(file), _) => {
-                let claim = Claimed::take(inode, plan.claim())?;
-                if plan.flags.writes() {
-                    place.mount.want_write()?;
-                }
+                let claim = Claimed::take(&place, plan.claim())?;
                 if truncates {
                     // `O_RDONLY|O_TRUNC` writes as well, for as long as this lasts.
-                    let _writing = Claimed::take(inode, Claim::Write)?;
+                    let _writing = Claimed::take(&place, Claim::Write)?;
                     truncate(ctx, inode)?;
                 } else {
                     let intent = if plan.flags.writes() { OpenIntent::Write } else { OpenIntent::Read };
@@ -392,14 +279,14 @@ fn truncate(ctx: &Context, inode: &Inode) -> Result<()> {
 
 /// A claim that is given back unless it is kept.
 struct Claimed<'a> {
-    inode: &'a Inode,
+    place: &'a Location,
     claim: Claim,
 }
 
 impl<'a> Claimed<'a> {
-    fn take(inode: &'a Inode, claim: Claim) -> Result<Self> {
-        claim.take(inode)?;
-        Ok(Self { inode, claim })
+    fn take(place: &'a Location, claim: Claim) -> Result<Self> {
+        claim.take(place)?;
+        Ok(Self { place, claim })
     }
 
     fn keep(mut self) -> Claim {
@@ -409,31 +296,6 @@ impl<'a> Claimed<'a> {
 
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
-        self.claim.release(self.inode);
-    }
-}
-
-fn on_exec(flags: OpenFlags) -> OnExec {
-    if flags.contains(OpenFlags::O_CLOEXEC) { OnExec::Close } else { OnExec::Keep }
-}
-
-/// The attributes of what is nowhere in the tree.
-fn anonymous(ino: u64, triple: &Triple, rdev: DeviceNumber) -> Attr {
-    Attr {
-        dev: 0,
-        ino,
-        kind: triple.kind,
-        mode: triple.mode,
-        nlink: 1,
-        uid: triple.uid,
-        gid: triple.gid,
-        rdev,
-        size: 0,
-        blocks: 0,
-        block_size: 4096,
-        atime: Timestamp::EPOCH,
-        mtime: Timestamp::EPOCH,
-        ctime: Timestamp::EPOCH,
-        btime: None,
+        self.claim.release(self.place);
     }
 }

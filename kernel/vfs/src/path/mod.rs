@@ -67,7 +67,7 @@ impl Namespace {
     /// What a path leads to; it exists.
     pub(crate) fn lookup_at(&self, ctx: &Context, dirfd: Fd, path: &[u8], flags: LookupFlags) -> Result<Location> {
         let mut walker = Walker::new(self, ctx, dirfd, path, flags)?;
-        walker.to_end()?;
+        walker.walk()?;
         walker.into_end()
     }
 
@@ -79,7 +79,7 @@ impl Namespace {
         path: &'a [u8],
     ) -> Result<(Location, Last, Walker<'a>)> {
         let mut walker = Walker::new(self, ctx, dirfd, path, LookupFlags::empty())?;
-        let last = walker.to_last()?;
+        let last = walker.walk_to_last()?;
         Ok((walker.location()?, last, walker))
     }
 }

@@ -82,10 +82,10 @@ impl<'a> Walker<'a> {
             return Err(Errno::EXDEV.into());
         }
         let base = if (is_absolute && !scoped) || dirfd == AT_FDCWD { None } else { Some(location_of(ctx, dirfd)?) };
-        if let Some(base) = base.as_ref().filter(|_| !path.is_empty()) {
-            if !base.inode()?.is_dir() {
-                return Err(Errno::ENOTDIR.into());
-            }
+        if let Some(base) = base.as_ref().filter(|_| !path.is_empty())
+            && !base.inode()?.is_dir()
+        {
+            return Err(Errno::ENOTDIR.into());
         }
         Ok(Self {
             ns,
@@ -105,7 +105,7 @@ impl<'a> Walker<'a> {
     }
 
     /// Walks the whole path. What it leads to exists, and is a directory if it must be.
-    pub(crate) fn to_end(&mut self) -> Result<()> {
+    pub(crate) fn walk(&mut self) -> Result<()> {
         self.run(Until::End)?;
         if self.flags.contains(LookupFlags::DIRECTORY) && !self.current().inode()?.is_dir() {
             return Err(Errno::ENOTDIR.into());
@@ -114,7 +114,7 @@ impl<'a> Walker<'a> {
     }
 
     /// Walks up to the last component, into the directory that may be searched for it.
-    pub(crate) fn to_last(&mut self) -> Result<Last> {
+    pub(crate) fn walk_to_last(&mut self) -> Result<Last> {
         self.run(Until::Last)
     }
 
@@ -131,7 +131,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// The last component, after [`to_last`](Self::to_last) told a name.
+    /// The last component, after [`walk_to_last`](Self::walk_to_last) told a name.
     pub(crate) fn last_name(&self) -> &[u8] {
         let text = self.links.last().map_or(self.path, |segment| &segment.text);
         &text[self.component.0..self.component.1]
@@ -354,7 +354,7 @@ impl<'a> Walker<'a> {
 }
 
 /// Moves the innermost text on.
-fn consume(links: &mut Vec<Segment>, at: &mut usize, next: usize) {
+fn consume(links: &mut [Segment], at: &mut usize, next: usize) {
     match links.last_mut() {
         Some(segment) => segment.at = next,
         None => *at = next,
