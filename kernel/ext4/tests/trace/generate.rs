@@ -159,7 +159,7 @@ impl Generator {
         let crowded = self.nodes.len() > MANY;
         match self.random.below(100) {
             0..=9 if crowded => Op::Unlink(self.any_node()),
-            10..=13 if crowded => Op::Rmdir(self.any(|kind| kind == Kind::Dir).unwrap_or_default()),
+            10..=13 if crowded => Op::Rmdir(self.any_dir()),
             0..=9 => Op::Create(self.new_path(), self.permissions()),
             10..=13 => Op::Mkdir(self.new_path(), self.permissions()),
             14..=16 => {
@@ -259,7 +259,7 @@ impl Generator {
         let onto = how == RenameMode::Exchange || self.random.one_in(3);
         let new = if onto && !self.random.one_in(8) { self.any_node() } else { self.new_path() };
         // A directory below itself is the namespace's to refuse, and so is what it says of one path given twice.
-        if below(&old, &new) || below(&new, &old) || old == new {
+        if below(&old, &new) || below(&new, &old) || old == new || self.are_whiteouts(&old, &new) {
             return Op::Sync;
         }
         Op::Rename(old, new, how)
@@ -274,10 +274,23 @@ impl Generator {
             (Some(Kind::Dir), Some(_)) | (Some(_), Some(Kind::Dir)) => false,
             _ => true,
         };
-        if !alike || below(&old, &new) || below(&new, &old) || old == new {
+        if !alike || below(&old, &new) || below(&new, &old) || old == new || self.are_whiteouts(&old, &new) {
             return Op::Sync;
         }
         Op::RenameWhiteout(old, new)
+    }
+
+    /// Two whiteouts may be one inode, and a rename between its names does nothing.
+    fn are_whiteouts(&self, old: &Path, new: &Path) -> bool {
+        [old, new].iter().all(|path| self.nodes.get(*path) == Some(&Kind::Whiteout))
+    }
+
+    /// A directory that is not the root.
+    fn any_dir(&mut self) -> Path {
+        match self.any(|kind| kind == Kind::Dir) {
+            Some(path) if !path.is_empty() => path,
+            _ => b"no directory".to_vec(),
+        }
     }
 
     /// Takes over what an operation did.

@@ -1,7 +1,7 @@
 //! The same random operations on our ext4 and on Linux's, which must answer alike; then Linux mounts our image and finds
 //! the tree that it has in its own, and `e2fsck` finds nothing in either.
 //!
-//! `STRATA_SEED` replays, `STRATA_OPS` scales.
+//! `STRATA_SEED` replays, `STRATA_OPS` scales, `STRATA_SHOW=1` shows every operation.
 #![expect(unreachable_pub, reason = "the modules of a test have no outside")]
 
 #[path = "../common/mod.rs"]
@@ -16,7 +16,7 @@ use common::linux::{Mount, may_mount};
 use common::number;
 use common::snapshot::{Tree, assert_same, of_fs, of_linux};
 use generate::Generator;
-use op::{Answer, World};
+use op::{Answer, World, show};
 use ours::Ours;
 
 /// Linux's clock ran later than this, ours between the two; explicit times keep out of all that.
@@ -56,8 +56,11 @@ fn run(make: Make, seed: u64, ops: u64) {
     for number in 0..ops {
         let op = generator.next();
         let (expected, found) = (linux.apply(&op), ours.apply(&op));
+        if std::env::var_os("STRATA_SHOW").is_some() {
+            eprintln!("{number} {}: {expected:?}", show(&op));
+        }
         counts[usize::from(matches!(expected, Answer::Errno(_)))] += 1;
-        assert!(found == expected, "op {number} {op:?}: {found:?} instead of {expected:?}\n{name}");
+        assert!(found == expected, "op {number} {}: {found:?} instead of {expected:?}\n{name}", show(&op));
         generator.learn(&op, &expected);
         if number % 700 == 699 {
             linux.release();

@@ -5,6 +5,21 @@ use vfs::{AllocateMode, RenameMode, Timestamp, XattrMode};
 /// A path below the root, `/` between components.
 pub type Path = Vec<u8>;
 
+/// An operation as text: paths readable, long names cut.
+pub fn show(op: &Op) -> String {
+    let text = format!("{op:?}");
+    let mut shown = String::new();
+    let mut rest = &text[..];
+    while let Some((before, after)) = rest.split_once('[') {
+        let (inner, after) = after.split_once(']').unwrap_or((after, ""));
+        let bytes: Vec<u8> = inner.split(", ").filter_map(|byte| byte.parse().ok()).collect();
+        let words = bytes.split(|&byte| byte == b'/').map(|word| word[..word.len().min(12)].escape_ascii().to_string());
+        shown = shown + before + "\"" + &words.collect::<Vec<_>>().join("/") + "\"";
+        rest = after;
+    }
+    shown + rest
+}
+
 /// What `mknod` makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
