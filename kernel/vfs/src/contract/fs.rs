@@ -98,6 +98,12 @@ pub trait FileSystem: Any + Send + Sync {
     /// Whether every change answers `EROFS`; may become true when an error stops the filesystem.
     fn is_read_only(&self) -> bool;
 
+    /// Whether names, targets of links and owners change by themselves, because the filesystem is a view of something
+    /// else (`/proc`): callers then keep nothing of them, and ask each time.
+    fn is_volatile(&self) -> bool {
+        false
+    }
+
     /// The UUID that goes into handles; all zero where it has none.
     fn uuid(&self) -> [u8; 16] {
         [0; 16]
