@@ -135,7 +135,7 @@ impl<T: Kind + ?Sized> Leaf<T> {
         let number = match lower.links {
             Links::One => {
                 let number = self.core.number();
-                if fs.number_of_upper(&staged)? != number {
+                if fs.original_number(&staged)? != number {
                     fs.claims.remember(staged.id().ino, number)?;
                 }
                 number

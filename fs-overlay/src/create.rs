@@ -12,7 +12,7 @@ use vfs::{
 use crate::copy_up::Content;
 use crate::format::YES;
 use crate::fs::Shared;
-use crate::identity::{FsIndex, Kind};
+use crate::identity::Kind;
 use crate::leaf::Leaf;
 use crate::lookup::Found;
 use crate::node::{DirParts, OverlayDir};
@@ -129,9 +129,8 @@ impl<'a> NewAttributes<'a> {
 impl Shared {
     /// The number of an inode that was just made in the upper.
     fn new_number(&self, node: &Node) -> Result<u64> {
-        let ino = node.id().ino;
-        self.claims.forget(ino);
-        self.numbering.number(FsIndex::UPPER, ino)
+        self.claims.forget(node.id().ino);
+        self.own_number(node)
     }
 }
 

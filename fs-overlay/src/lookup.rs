@@ -104,7 +104,8 @@ impl OverlayDir {
                 Some(LayerEntry::Whiteout) => return Ok(None),
                 Some(LayerEntry::Leaf(node)) => {
                     fs.refuse_metacopy(&node)?;
-                    let number = fs.number_of_upper(&node)?;
+                    // Listings look at origins only where the mark says so, and both must agree on the number.
+                    let number = if self.is_impure()? { fs.original_number(&node)? } else { fs.own_number(&node)? };
                     return Ok(Some(Found::Upper(node, number)));
                 }
                 Some(LayerEntry::Dir(dir)) => {
@@ -392,13 +393,18 @@ impl Shared {
 
     /// The number of a leaf of the upper: that of the lower inode it was copied up from, if that is known and has no
     /// other name.
-    pub(crate) fn number_of_upper(&self, node: &Node) -> Result<u64> {
+    pub(crate) fn original_number(&self, node: &Node) -> Result<u64> {
         let ino = node.id().ino;
         match (self.origin_of(node)?, self.claims.number(ino)) {
             (Some((filesystem, original)), _) => self.numbering.number(filesystem, original),
             (None, Some(number)) => Ok(number),
-            (None, None) => self.numbering.number(FsIndex::UPPER, ino),
+            (None, None) => self.own_number(node),
         }
+    }
+
+    /// The number of what began in the upper.
+    pub(crate) fn own_number(&self, node: &Node) -> Result<u64> {
+        self.numbering.number(FsIndex::UPPER, node.id().ino)
     }
 
     fn origin_of(&self, node: &Node) -> Result<Option<(FsIndex, u64)>> {

@@ -155,7 +155,7 @@ impl OverlayDir {
             for index in added {
                 let draft = &merge.drafts[index];
                 let name = Name::new(merge.name(draft))?;
-                let ino = self.upper_number(&**upper, name, draft.kind, draft.ino)?;
+                let ino = self.entry_number(&**upper, name, draft.kind, draft.ino)?;
                 merge.settle(index, ino);
             }
         }
@@ -176,7 +176,7 @@ impl OverlayDir {
     }
 
     /// The number that an entry of the upper part has in the overlay; `None` if it is a whiteout.
-    fn upper_number(&self, upper: &dyn DirOps, name: Name<'_>, kind: FileType, ino: u64) -> Result<Option<u64>> {
+    fn entry_number(&self, upper: &dyn DirOps, name: Name<'_>, kind: FileType, ino: u64) -> Result<Option<u64>> {
         let fs = &*self.core.fs;
         // Only a directory can merge without a mark on its parent, and only at its own name.
         let may_differ = self.is_impure()? || (kind == FileType::Dir && !self.lowers.is_empty());
@@ -210,7 +210,7 @@ impl OverlayDir {
                 let name = Name::new(&batch.names[entry.name.clone()])?;
                 let number = if self.upper().is_some() {
                     let _entries = self.entries.read();
-                    self.upper_number(dir, name, entry.kind, entry.ino)?
+                    self.entry_number(dir, name, entry.kind, entry.ino)?
                 } else if whiteouts.may_be(entry.kind) {
                     match layer_entry(fs.names, dir, name, whiteouts)? {
                         None | Some(LayerEntry::Whiteout) => None,

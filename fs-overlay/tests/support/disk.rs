@@ -1,10 +1,11 @@
 //! A disk in memory with ext4 on it.
 
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use block::MemoryDisk;
+use block::{BlockDevice, MemoryDisk};
 use ext4::{Ext4, FormatOptions};
 use fs_overlay::Layer;
 use vfs::{FileSystem, FsContext, NewKind, NewNode, Timestamp};
@@ -34,8 +35,17 @@ impl Disk {
         Self(Arc::new(MemoryDisk::from_image(&std::fs::read(image).unwrap())))
     }
 
+    /// Writes the image, its zeros as holes.
     pub(crate) fn store(&self, image: &Path) {
-        std::fs::write(image, self.0.to_image()).unwrap();
+        let file = std::fs::File::create(image).unwrap();
+        file.set_len(self.0.capabilities().sectors * 512).unwrap();
+        self.0.for_each_written(|at, bytes| {
+            for (index, piece) in bytes.chunks(4096).enumerate() {
+                if piece.iter().any(|&byte| byte != 0) {
+                    file.write_all_at(piece, at + index as u64 * 4096).unwrap();
+                }
+            }
+        });
     }
 
     pub(crate) fn mount(&self, context: FsContext) -> Arc<dyn FileSystem> {
@@ -50,7 +60,9 @@ impl Disk {
 
     /// What `e2fsck -fn` finds wrong, if anything; `None` for nothing, or where it is not installed, which is said.
     pub(crate) fn damage(&self) -> Option<String> {
-        let image = std::env::temp_dir().join(format!("strata-overlay-{}-{:p}.img", std::process::id(), self.0));
+        let shared_memory = Path::new("/dev/shm");
+        let base = if shared_memory.is_dir() { shared_memory.into() } else { std::env::temp_dir() };
+        let image = base.join(format!("strata-overlay-{}-{:p}.img", std::process::id(), self.0));
         self.store(&image);
         let path = format!("{}:/sbin:/usr/sbin", std::env::var("PATH").unwrap_or_default());
         let output = Command::new("e2fsck").env("PATH", path).arg("-fn").arg(&image).output();
