@@ -20,10 +20,20 @@ pub(crate) struct Place {
     pub(crate) name: Arc<[u8]>,
 }
 
+/// Whether what a filesystem said of a name is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caching {
+    /// It holds until a call changes it.
+    Kept,
+    /// It is asked each time: [`FileSystem::is_volatile`](crate::FileSystem::is_volatile).
+    Asked,
+}
+
 /// A name, and what is behind it.
 pub(crate) struct Dentry {
     pub(crate) id: u64,
     pub(crate) superblock: u64,
+    pub(crate) caching: Caching,
     inode: Option<Arc<Inode>>,
     place: RwLock<Place>,
     /// How many mounts sit here, in any part of the tree.
@@ -35,10 +45,17 @@ pub(crate) struct Dentry {
 }
 
 impl Dentry {
-    pub(crate) fn new(id: u64, superblock: u64, inode: Option<Arc<Inode>>, place: Place) -> Arc<Self> {
+    pub(crate) fn new(
+        id: u64,
+        superblock: u64,
+        caching: Caching,
+        inode: Option<Arc<Inode>>,
+        place: Place,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
             superblock,
+            caching,
             inode,
             place: RwLock::new(place),
             mounted: AtomicU32::new(0),
@@ -56,6 +73,21 @@ impl Dentry {
     /// The inode, `ENOENT` for a negative dentry.
     pub(crate) fn positive(&self) -> Result<&Arc<Inode>> {
         self.inode.as_ref().ok_or_else(|| crate::Errno::ENOENT.into())
+    }
+
+    /// The target of the symbolic link; `EINVAL` for other kinds.
+    pub(crate) fn target(&self) -> Result<Arc<[u8]>> {
+        let inode = self.positive()?;
+        match self.caching {
+            Caching::Kept => inode.target().cloned(),
+            Caching::Asked => inode.read_target(),
+        }
+    }
+
+    /// Whether this is what `parent` has under `name`.
+    pub(crate) fn is_at(&self, parent: &Arc<Dentry>, name: &[u8]) -> bool {
+        let place = self.place.read();
+        place.parent.as_ref().is_some_and(|own| Arc::ptr_eq(own, parent)) && *place.name == *name
     }
 
     pub(crate) fn parent(&self) -> Option<Arc<Dentry>> {

@@ -157,13 +157,16 @@ impl Inode {
         self.target.get()
     }
 
-    /// The target of a symbolic link; `EINVAL` for other kinds.
+    /// The target of a symbolic link, kept from the first time on; `EINVAL` for other kinds.
     pub(crate) fn target(&self) -> Result<&Arc<[u8]>> {
+        self.target.try_call_once(|| self.read_target())
+    }
+
+    /// The target of a symbolic link, as the filesystem tells it now; `EINVAL` for other kinds.
+    pub(crate) fn read_target(&self) -> Result<Arc<[u8]>> {
         let Node::Symlink(link) = &self.node else { return Err(Errno::EINVAL.into()) };
-        self.target.try_call_once(|| {
-            link.note_access();
-            link.target().map(Arc::from)
-        })
+        link.note_access();
+        link.target().map(Arc::from)
     }
 
     /// One more has the file open for writing: `ETXTBSY` while it is executed.

@@ -24,12 +24,18 @@ pub(crate) struct Superblock {
     pub(crate) fs: Arc<dyn FileSystem>,
     /// How many mounts show it.
     mounts: AtomicUsize,
+    unmounted: AtomicBool,
     reaper: Arc<Reaper>,
 }
 
 impl Superblock {
     pub(crate) fn new(id: u64, fs: Arc<dyn FileSystem>, reaper: Arc<Reaper>) -> Arc<Self> {
-        Arc::new(Self { id, fs, mounts: AtomicUsize::new(0), reaper })
+        Arc::new(Self { id, fs, mounts: AtomicUsize::new(0), unmounted: AtomicBool::new(false), reaper })
+    }
+
+    /// Unmounts the filesystem, once.
+    pub(crate) fn unmount(&self) -> Result<()> {
+        if self.unmounted.swap(true, Ordering::AcqRel) { Ok(()) } else { self.fs.unmount() }
     }
 }
 

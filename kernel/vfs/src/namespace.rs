@@ -12,7 +12,7 @@ use base::sync::{Mutex, OnceLock, RwLock};
 
 use crate::context::{Context, FsState};
 use crate::credentials::Credentials;
-use crate::dentry::{Dentry, Place};
+use crate::dentry::{Caching, Dentry, Place};
 use crate::device::DeviceTable;
 use crate::fd_table::FdTable;
 use crate::flags::MountFlags;
@@ -182,5 +182,6 @@ impl Namespace {
 /// The dentry of a filesystem's root directory.
 pub(crate) fn root_dentry(id: u64, superblock: &Superblock, inodes: &Arc<InodeTable>) -> Arc<Dentry> {
     let inode = inodes.get(superblock.id, Node::Dir(superblock.fs.root()));
-    Dentry::new(id, superblock.id, Some(inode), Place { parent: None, name: Arc::from(&b""[..]) })
+    let caching = if superblock.fs.is_volatile() { Caching::Asked } else { Caching::Kept };
+    Dentry::new(id, superblock.id, caching, Some(inode), Place { parent: None, name: Arc::from(&b""[..]) })
 }

@@ -5,6 +5,8 @@
 //! dentry no one else holds is given up when the hand passes it twice without a use between. Dentries in use are
 //! never given up, so that the bound yields to them.
 //!
+//! What a volatile filesystem says is never put in: its dentries live as long as their users.
+//!
 //! Nothing of a filesystem is called under this lock: dropped dentries are handed back as [`Discarded`].
 
 use alloc::sync::Arc;
@@ -13,7 +15,7 @@ use core::hash::{BuildHasher, Hasher};
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
-use crate::dentry::{Dentry, Place};
+use crate::dentry::{Caching, Dentry, Place};
 use crate::mount::Mount;
 
 /// Dentries to be dropped when no lock is held.
@@ -83,6 +85,9 @@ impl Topology {
 
     /// Puts a dentry at its name, in place of what is there; gives up others where the cache is full.
     pub(crate) fn insert(&mut self, dentry: &Arc<Dentry>, discarded: &mut Discarded) {
+        if dentry.caching == Caching::Asked {
+            return;
+        }
         let Some(parent) = dentry.parent() else { return };
         let name = dentry.name();
         let hash = self.hash(parent.id, &name);

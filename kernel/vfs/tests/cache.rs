@@ -2,9 +2,14 @@
 
 mod common;
 
-use common::{World, errno};
+use std::sync::Arc;
+
+use common::{World, errno, ramfs};
 use contract::fault::Calls;
-use vfs::{AT_FDCWD, AtFlags, Errno, NamespaceOptions, OpenFlags, RenameFlags};
+use vfs::{
+    AT_FDCWD, AtFlags, DirOps, Errno, Expect, FileSystem, MountFlags, Name, NamespaceOptions, NewKind, NewNode,
+    OpenFlags, RenameFlags, ResolveFlags, Result, SetAttr, StatFs,
+};
 
 const ANY: Calls = Calls::all();
 
@@ -45,7 +50,7 @@ fn absence_is_remembered_until_the_name_is_made() {
     assert_eq!(errno(world.stat("/a/none")), Errno::ENOENT);
     assert_eq!(errno(world.stat("/a/none/deeper")), Errno::ENOENT);
     assert_eq!(world.calls.count(ANY), 0);
-    let makers: [&dyn Fn() -> vfs::Result<()>; 5] = [
+    let makers: [&dyn Fn() -> Result<()>; 5] = [
         &|| world.write("/a/none", "x"),
         &|| world.mkdir(&world.root, "/a/none"),
         &|| world.link(&world.root, "/a/old", "/a/none"),
@@ -94,7 +99,7 @@ fn a_fault_is_never_taken_for_absence() {
 fn a_change_that_fails_changes_nothing_that_is_known() {
     let world = World::new();
     world.tree(&["/d/", "/d/f", "/e/"]);
-    let tries: [(Calls, &dyn Fn() -> vfs::Result<()>); 6] = [
+    let tries: [(Calls, &dyn Fn() -> Result<()>); 6] = [
         (Calls::REMOVE, &|| world.unlink(&world.root, "/d/f")),
         (Calls::REMOVE, &|| world.rmdir(&world.root, "/e")),
         (Calls::RENAME, &|| world.rename(&world.root, "/d", "/x")),
@@ -225,4 +230,72 @@ fn links_share_one_inode() {
     assert!(world.open(&world.user(1), "/a", OpenFlags::O_RDONLY).is_ok());
     let by_fd = world.ns.statat(&world.root, AT_FDCWD, b"/d/b", AtFlags::empty()).unwrap();
     assert_eq!((by_fd.attr.nlink, by_fd.attr.ino), (2, world.ino("/a")));
+}
+
+/// A filesystem that changes behind the namespace's back.
+struct View(Arc<dyn FileSystem>);
+
+impl FileSystem for View {
+    fn type_name(&self) -> &'static str {
+        "view"
+    }
+
+    fn root(&self) -> Arc<dyn DirOps> {
+        self.0.root()
+    }
+
+    fn statfs(&self) -> Result<StatFs> {
+        self.0.statfs()
+    }
+
+    fn is_read_only(&self) -> bool {
+        false
+    }
+
+    fn is_volatile(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn nothing_is_kept_of_a_volatile_filesystem() {
+    let world = World::new();
+    world.tree(&["/proc/", "/out/", "/out/f"]);
+    let view = Arc::new(View(ramfs(9)));
+    let at = world.ns.resolve(&world.root, AT_FDCWD, b"/proc").unwrap();
+    world.ns.mount_at(&at, view.clone(), b"view", MountFlags::empty()).unwrap();
+    let (user, root) = (world.user(1000), view.root());
+    let name = |name: &'static str| Name::new(name.as_bytes()).unwrap();
+    let make = |at: &'static str, kind| root.create(name(at), &NewNode::new(kind, 0o755)).unwrap();
+    let remove = |at, expect| root.remove(name(at), expect).unwrap();
+
+    assert_eq!(errno(world.stat_as(&user, "/proc/1")), Errno::ENOENT);
+    let dir = make("1", NewKind::Dir);
+    dir.as_dir().unwrap().create(name("f"), &NewNode::new(NewKind::File, 0o644)).unwrap();
+    assert!(world.stat_as(&user, "/proc/1/f").is_ok());
+    dir.ops().set_attr(&SetAttr { mode: Some(0), ..SetAttr::default() }).unwrap();
+    assert_eq!(errno(world.stat_as(&user, "/proc/1/f")), Errno::EACCES);
+    dir.ops().set_attr(&SetAttr { mode: Some(0o755), ..SetAttr::default() }).unwrap();
+
+    make("self", NewKind::Symlink(b"1"));
+    for path in ["/proc/self/f", "/proc/1/../self/f", "/proc/self/../1/f", "/out/../proc/self/f"] {
+        assert_eq!(world.ino(path), world.ino("/proc/1/f"), "{path}");
+    }
+    remove("self", Expect::NonDir);
+    assert_eq!(errno(world.stat("/proc/self/f")), Errno::ENOENT);
+    make("self", NewKind::Symlink(b"../out"));
+    assert_eq!(world.ino("/proc/self/f"), world.ino("/out/f"));
+    assert_eq!(world.ns.readlinkat(&user, AT_FDCWD, b"/proc/self").unwrap(), b"../out");
+    assert!(world.open(&user, "/proc/self/f", OpenFlags::O_CREAT).is_ok());
+    let cached = ResolveFlags::RESOLVE_CACHED;
+    assert_eq!(errno(world.open2(&user, "/proc/1/f", OpenFlags::O_RDONLY, cached)), Errno::EAGAIN);
+
+    let task = world.root.fork(2);
+    world.ns.chdir(&task, b"/proc/1").unwrap();
+    assert_eq!(world.getcwd(&task).unwrap(), "/proc/1");
+    assert_eq!(world.stat_as(&task, "../1/f").unwrap().attr.ino, world.ino("/proc/1/f"));
+    assert_eq!(errno(world.mkdir(&task, "f")), Errno::EEXIST);
+    world.mkdir(&task, "made").unwrap();
+    world.rename(&task, "made", "moved").unwrap();
+    assert!(world.rmdir(&world.root, "/proc/1/moved").is_ok());
 }

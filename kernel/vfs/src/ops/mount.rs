@@ -217,7 +217,7 @@ impl Namespace {
         let mut result = Ok(());
         for superblock in superblocks {
             self.purge(&superblock);
-            result = result.and(superblock.fs.unmount());
+            result = result.and(superblock.unmount());
         }
         result
     }
@@ -255,7 +255,7 @@ impl Namespace {
         let mut result = Ok(());
         for superblock in self.reaper.take() {
             self.purge(&superblock);
-            result = result.and(superblock.fs.unmount());
+            result = result.and(superblock.unmount());
         }
         result
     }

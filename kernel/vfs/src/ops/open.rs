@@ -134,7 +134,7 @@ impl Namespace {
         };
         let inode = dentry.positive()?;
         if inode.is_symlink() && plan.lookup.contains(LookupFlags::FOLLOW) {
-            walker.follow_last(inode)?;
+            walker.follow_last(&dentry)?;
             return Ok(None);
         }
         if !plan.has(OpenFlags::O_EXCL) && !inode.is_dir() {

@@ -98,7 +98,7 @@ impl Namespace {
         if !inode.is_symlink() {
             return Err(if path.is_empty() { Errno::ENOENT.into() } else { Errno::EINVAL.into() });
         }
-        Ok(inode.target()?.to_vec())
+        Ok(place.dentry.target()?.to_vec())
     }
 
     /// Finds a place in the tree, for the kernel's own use; a symbolic link at the end is followed.

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::dentry::{Dentry, Place};
+use crate::dentry::{Caching, Dentry, Place};
 use crate::inode::Inode;
 use crate::namespace::Namespace;
 use crate::{Errno, Name, Node, Result};
@@ -17,12 +17,12 @@ impl Namespace {
 
     /// The dentry of a name, positive or negative. The caller holds the directory's lock.
     pub(crate) fn lookup_locked(&self, parent: &Arc<Dentry>, name: &[u8]) -> Result<Arc<Dentry>> {
-        if let Some(dentry) = self.topology.read().lookup(parent, name) {
-            return Ok(dentry.clone());
-        }
         let inode = parent.positive()?;
         if inode.is_dead() {
             return Err(Errno::ENOENT.into());
+        }
+        if let Some(dentry) = self.topology.read().lookup(parent, name) {
+            return Ok(dentry.clone());
         }
         let name = Name::new(name)?;
         let node = inode.dir()?.lookup(name)?;
@@ -32,6 +32,9 @@ impl Namespace {
     /// Caches what a filesystem said of a name. The caller holds the directory's lock, shared or not.
     fn cache(&self, parent: &Arc<Dentry>, name: Name<'_>, node: Option<Node>) -> Arc<Dentry> {
         let inode = node.map(|node| self.inodes.get(parent.superblock, node));
+        if let (Caching::Asked, Some(inode)) = (parent.caching, &inode) {
+            inode.forget_triple();
+        }
         let dentry = self.new_dentry(parent, name.as_bytes(), inode);
         let mut discarded = Vec::new();
         let mut topology = self.topology.write();
@@ -47,7 +50,7 @@ impl Namespace {
     /// A dentry that is not cached yet.
     pub(crate) fn new_dentry(&self, parent: &Arc<Dentry>, name: &[u8], inode: Option<Arc<Inode>>) -> Arc<Dentry> {
         let place = Place { parent: Some(parent.clone()), name: Arc::from(name) };
-        Dentry::new(self.new_id(), parent.superblock, inode, place)
+        Dentry::new(self.new_id(), parent.superblock, parent.caching, inode, place)
     }
 
     /// A name has got a node. The caller holds the directory's lock exclusively.

@@ -7,7 +7,7 @@ use super::cursor::{Cursor, Held};
 use super::{Bytes, Last, LookupFlags, TrailingSlash, check_text, location_of};
 use crate::context::{Context, Places};
 use crate::credentials::Credentials;
-use crate::dentry::Dentry;
+use crate::dentry::{Caching, Dentry};
 use crate::flags::{AT_FDCWD, AtFlags, Fd, LINKS_MAX, MountFlags};
 use crate::inode::Inode;
 use crate::mount::Location;
@@ -33,7 +33,7 @@ enum Stop {
     /// The permissions of this inode are not known.
     Triple(Arc<Inode>),
     /// The target of this link is not known.
-    Target(Arc<Inode>),
+    Target(Arc<Dentry>),
 }
 
 /// The target of a symbolic link, as far as it is not walked yet.
@@ -60,8 +60,10 @@ pub(crate) struct Walker<'a> {
     followed: u32,
     /// The component that a scan stopped at, in the innermost text.
     component: (usize, usize),
-    /// Keeps what was just put into the cache from being given up again before it is used.
+    /// What was just looked up: kept from being given up before it is used, or never in the cache at all.
     pinned: Option<Arc<Dentry>>,
+    /// What was just read of a link whose target is not kept.
+    target: Option<(Arc<Dentry>, Bytes)>,
 }
 
 impl<'a> Walker<'a> {
@@ -101,6 +103,7 @@ impl<'a> Walker<'a> {
             followed: 0,
             component: (0, 0),
             pinned: None,
+            target: None,
         })
     }
 
@@ -138,19 +141,19 @@ impl<'a> Walker<'a> {
     }
 
     /// Replaces the last component, found to be a symbolic link in the current directory, by its target.
-    pub(crate) fn follow_last(&mut self, link: &Arc<Inode>) -> Result<()> {
+    pub(crate) fn follow_last(&mut self, link: &Arc<Dentry>) -> Result<()> {
         if self.followed >= LINKS_MAX {
             return Err(Errno::ELOOP.into());
         }
         let here = self.current();
         if self.ns.protections.symlinks == Protection::On {
             let dir = here.inode()?.triple()?;
-            permission::may_follow(self.ns.protections, self.who, &dir, &link.triple()?)?;
+            permission::may_follow(self.ns.protections, self.who, &dir, &link.positive()?.triple()?)?;
         }
         if self.flags.contains(LookupFlags::NO_SYMLINKS) || here.mount.has(MountFlags::MS_NOSYMFOLLOW) {
             return Err(Errno::ELOOP.into());
         }
-        let target = link.target()?.clone();
+        let target = link.target()?;
         self.followed += 1;
         self.links.clear();
         self.at = self.path.len();
@@ -224,8 +227,9 @@ impl<'a> Walker<'a> {
                 Stop::Triple(inode) => {
                     inode.triple()?;
                 }
-                Stop::Target(inode) => {
-                    inode.target()?;
+                Stop::Target(link) => {
+                    let target = link.target()?;
+                    self.target = Some((link, target));
                 }
             }
         }
@@ -235,7 +239,8 @@ impl<'a> Walker<'a> {
     fn scan(&mut self, until: Until) -> Result<Stop> {
         let guard = self.ns.topology.read();
         let topology: &Topology = &guard;
-        let Self { ns, who, places, base, here, flags, path, at, links, followed, component, .. } = self;
+        let Self { ns, who, places, base, here, flags, path, at, links, followed, component, pinned, target, .. } =
+            self;
         let start = match (&*here, &*base) {
             (Some(here), _) => here,
             _ if self.starts_at_root => &places.root,
@@ -301,9 +306,15 @@ impl<'a> Walker<'a> {
             if len > NAME_MAX {
                 return Err(if inode.is_dead() { Errno::ENOENT.into() } else { Errno::ENAMETOOLONG.into() });
             }
-            let Some(child) = topology.lookup(&cursor.dentry, name) else {
-                *component = (begin, begin + len);
-                break Stop::Miss;
+            let child = match (topology.lookup(&cursor.dentry, name), &*pinned) {
+                (Some(child), _) => Held::Ref(child),
+                (None, Some(child)) if !child.is_unlinked() && child.is_at(&cursor.dentry, name) => {
+                    Held::Own(child.clone())
+                }
+                (None, _) => {
+                    *component = (begin, begin + len);
+                    break Stop::Miss;
+                }
             };
             let Some(inode) = child.inode() else { return Err(Errno::ENOENT.into()) };
             if is_last && slash == TrailingSlash::Yes {
@@ -320,7 +331,11 @@ impl<'a> Walker<'a> {
                 if flags.contains(LookupFlags::NO_SYMLINKS) || cursor.mount.has(MountFlags::MS_NOSYMFOLLOW) {
                     return Err(Errno::ELOOP.into());
                 }
-                let Some(target) = inode.cached_target() else { break Stop::Target(inode.clone()) };
+                let target = match (child.caching, inode.cached_target(), &*target) {
+                    (Caching::Kept, Some(kept), _) => kept.clone(),
+                    (Caching::Asked, _, Some((link, read))) if Arc::ptr_eq(link, &child) => read.clone(),
+                    _ => break Stop::Target(child.into_owned()),
+                };
                 *followed += 1;
                 consume(links, at, next);
                 if ends_text {
@@ -335,10 +350,10 @@ impl<'a> Walker<'a> {
                     cursor = Cursor::at(root);
                     moved = true;
                 }
-                push(links, target.clone())?;
+                push(links, target)?;
                 continue;
             }
-            cursor.dentry = Held::Ref(child);
+            cursor.dentry = child;
             cursor.cross(topology, *flags)?;
             moved = true;
             consume(links, at, next);
