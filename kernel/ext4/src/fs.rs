@@ -189,8 +189,10 @@ impl FileSystem for Ext4 {
             let core = self.core.lock();
             (core.counters.free_blocks, core.counters.free_inodes)
         };
-        // As Linux: a fiftieth, 4,096 blocks at most, is kept for conversions of extents.
-        let kept = (self.geometry.blocks / 50).min(4096);
+        // As Linux: a fiftieth, 4,096 clusters at most, is kept for conversions of extents.
+        let clusters = self.geometry.cluster_bits;
+        let kept = ((self.geometry.blocks >> clusters) / 50).min(4096) << clusters;
+        let free_blocks = free_blocks << clusters;
         let overhead = self.overhead.load(Ordering::Relaxed);
         Ok(StatFs {
             magic: MAGIC,

@@ -135,6 +135,7 @@ impl Ext4 {
     fn count_journal(&self) {
         if self.geometry.features.compat.contains(Compat::HAS_JOURNAL)
             && self.geometry.journal_inode != 0
+            && self.geometry.overhead.is_none()
             && let Ok(inode) = self.inode(self.geometry.journal_inode)
         {
             let blocks = inode.record.read().size >> self.geometry.block_bits;
@@ -224,6 +225,9 @@ fn load_groups(cache: &BufferCache, geometry: &Geometry, strict: Descriptors) ->
 
 /// Blocks that are no file's, as Linux counts them for `statfs`; the journal is added when its inode is known.
 fn overhead(geometry: &Geometry) -> u64 {
+    if let Some(overhead) = geometry.overhead {
+        return overhead;
+    }
     let mut blocks = geometry.first_data_block;
     for number in 0..geometry.groups {
         let (descs, reserved) = geometry.desc_blocks_in(number);

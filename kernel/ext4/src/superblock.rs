@@ -60,6 +60,7 @@ pub(crate) mod field {
     pub(crate) const FIRST_ERROR_FUNC: usize = 0x1a8;
     pub(crate) const LAST_ERROR_TIME: usize = 0x1cc;
     pub(crate) const LAST_ERROR_FUNC: usize = 0x1e0;
+    pub(crate) const OVERHEAD_CLUSTERS: usize = 0x248;
     pub(crate) const BACKUP_BGS: usize = 0x24c;
     pub(crate) const CHECKSUM_SEED: usize = 0x270;
     pub(crate) const WTIME_HI: usize = 0x274;
@@ -82,6 +83,10 @@ const FLAGS_UNSIGNED_HASH: u32 = 2;
 pub(crate) struct Geometry {
     pub(crate) block_size: usize,
     pub(crate) block_bits: u32,
+    /// What free counts are to be shifted by.
+    pub(crate) cluster_bits: u32,
+    /// Blocks that are no file's, where the superblock says so and nobody else can.
+    pub(crate) overhead: Option<u64>,
     pub(crate) blocks: u64,
     pub(crate) reserved_blocks: u64,
     pub(crate) first_data_block: u64,
@@ -134,10 +139,6 @@ impl Geometry {
         if let Some(names) = features.refused() {
             return Err(MountError::Features(names));
         }
-        if features.ro_compat.contains(RoCompat::BIGALLOC) {
-            // One that forbids writing only, but bitmaps and sizes of groups count something else.
-            return Err(MountError::Features(String::from("bigalloc")));
-        }
         let log = le32(raw, field::LOG_BLOCK_SIZE);
         if log > 2 {
             return Err(if log <= 6 { MountError::BlockSize(1024 << log) } else { corrupt("block size") });
@@ -148,16 +149,15 @@ impl Geometry {
         let blocks = wide(field::BLOCKS_COUNT_LO, field::BLOCKS_COUNT_HI);
         let reserved_blocks = wide(field::R_BLOCKS_COUNT_LO, field::R_BLOCKS_COUNT_HI);
         let first_data_block = u64::from(le32(raw, field::FIRST_DATA_BLOCK));
-        if first_data_block != u64::from(block_size == 1024) {
+        // With clusters, bitmaps and free counts are of those; such a medium is only read.
+        let clusters = features.ro_compat.contains(RoCompat::BIGALLOC);
+        let cluster_bits = le32(raw, field::LOG_CLUSTER_SIZE).checked_sub(log).filter(|bits| *bits <= 16);
+        let cluster_bits = cluster_bits.filter(|&bits| clusters || bits == 0).ok_or(corrupt("cluster size"))?;
+        if first_data_block != u64::from(block_size == 1024 && !clusters) {
             return Err(corrupt("first data block"));
         }
-        if le32(raw, field::LOG_CLUSTER_SIZE) != log {
-            return Err(corrupt("cluster size"));
-        }
         let blocks_per_group = le32(raw, field::BLOCKS_PER_GROUP);
-        // With clusters a bitmap reaches further; such a medium is only read, and its bitmaps are not.
-        let clusters = features.ro_compat.contains(RoCompat::BIGALLOC);
-        let most = if clusters { u32::MAX / 2 } else { block_size as u32 * 8 };
+        let most = (block_size as u32 * 8) << cluster_bits;
         if !(256..=most).contains(&blocks_per_group) || !blocks_per_group.is_multiple_of(8) {
             return Err(corrupt("blocks per group"));
         }
@@ -206,6 +206,8 @@ impl Geometry {
         Ok(Self {
             block_size,
             block_bits: 10 + log,
+            cluster_bits,
+            overhead: clusters.then(|| u64::from(le32(raw, field::OVERHEAD_CLUSTERS)) << cluster_bits),
             blocks,
             reserved_blocks,
             first_data_block,
@@ -314,7 +316,7 @@ impl Geometry {
             let first = index * self.descs_per_block;
             self.group_start(first) + u64::from(self.has_super(first))
         } else {
-            self.first_data_block + 1 + u64::from(index)
+            self.super_location().0 + 1 + u64::from(index)
         };
         (block, offset)
     }

@@ -64,7 +64,9 @@ struct Inner {
     hand: usize,
     bytes: usize,
     dirty: Vec<Arc<Run>>,
-    /// Memory of one evicted run of the largest size, kept because zeroing new memory costs as much as a copy.
+    /// Bytes of the largest run.
+    largest: usize,
+    /// Memory of one evicted run of that size, kept because zeroing new memory costs as much as a copy.
     spare: Option<Vec<u8>>,
 }
 
@@ -126,7 +128,7 @@ impl Inner {
                         self.map.remove(&block);
                     }
                 }
-                if run.bytes() == MAX_REQUEST
+                if run.bytes() == self.largest
                     && let Ok(run) = Arc::try_unwrap(run)
                 {
                     self.spare = Some(run.data.into_inner());
@@ -148,16 +150,17 @@ impl BufferCache {
         }
         let sectors_per_block = (block_size / SECTOR_SIZE) as u64;
         let blocks = device.capabilities().sectors / sectors_per_block;
+        let max_run = ((MAX_REQUEST / block_size) as u32).min(MAX_RUN_BLOCKS);
         Ok(Self {
             device,
             block_size,
             sectors_per_block,
             blocks,
-            max_run: ((MAX_REQUEST / block_size) as u32).min(MAX_RUN_BLOCKS),
+            max_run,
             limit: AtomicUsize::new(limit),
             queued_blocks: AtomicUsize::new(0),
             writer: Mutex::new(()),
-            inner: Mutex::new(Inner::default()),
+            inner: Mutex::new(Inner { largest: max_run as usize * block_size, ..Inner::default() }),
         })
     }
 

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 use base::{Errno, Error, Result};
 
 use super::run::{Run, bits};
-use super::{Buffer, BufferCache, BufferRead, MAX_REQUEST};
+use super::{Buffer, BufferCache, BufferRead};
 use crate::Io;
 
 impl BufferCache {
@@ -109,7 +109,7 @@ impl BufferCache {
 
         let mut result = Ok(());
         for (run, guard) in loads.iter().zip(&mut guards) {
-            if run.bytes() == MAX_REQUEST
+            if run.blocks == self.max_run
                 && let Some(memory) = spare.take()
             {
                 **guard = memory;

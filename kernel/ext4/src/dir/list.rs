@@ -60,8 +60,7 @@ impl Ext4 {
         let hasher = path.hasher;
         let mut items = Vec::new();
         let mut together = 0;
-        loop {
-            let Some(leaf) = path.leaf() else { break };
+        while let Some(leaf) = path.leaf() {
             self.check_leaf(dir, leaf)?;
             self.collect_block(dir, leaf, &hasher, from, &mut items)?;
             let next = path.advance(self, dir)?;

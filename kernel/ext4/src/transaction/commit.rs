@@ -3,6 +3,7 @@
 //! There is no journal yet: metadata goes straight to its place, so a crash between the first write and the last leaves work
 //! for `e2fsck`. The order is what the journal needs: the data of a transaction is on the disk before its metadata.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
@@ -18,6 +19,9 @@ use crate::space::release;
 use crate::superblock::{self, STATE_ERROR, SUPERBLOCK_SIZE, field};
 use crate::verify;
 
+/// Commits between two searches for inodes that were looked at and not changed.
+const SWEEP_EVERY: u32 = 64;
+
 impl Ext4 {
     /// Makes the running transaction durable and starts the next one.
     pub(crate) fn commit(&self, core: &mut Core) -> Result<()> {
@@ -26,7 +30,10 @@ impl Ext4 {
         }
         self.check_not_aborted()?;
         self.seal(core)?;
-        self.cache.write_back().and_then(|()| self.cache.flush()).inspect_err(|&error| self.abort(error))?;
+        self.cache.write_back().inspect_err(|&error| self.abort(error))?;
+        if core.transaction.allocates {
+            self.cache.flush().inspect_err(|&error| self.abort(error))?;
+        }
         let mut buffers: Vec<Buffer> = core.transaction.buffers.values().map(|(buffer, _)| buffer.clone()).collect();
         buffers.sort_unstable_by_key(Buffer::block);
         if let Err(error) = self.cache.write_buffers(&buffers).and_then(|()| self.cache.flush()) {
@@ -56,8 +63,14 @@ impl Ext4 {
         for (start, count) in done.freed {
             release(&mut core.groups, &self.geometry, start, count);
         }
-        drop((done.buffers, done.inodes));
-        self.inodes.sweep();
+        drop(done.buffers);
+        for inode in &done.inodes {
+            // The table's reference and this one.
+            self.inodes.release(inode, |_| Arc::strong_count(inode) > 2);
+        }
+        if id.is_multiple_of(SWEEP_EVERY) {
+            self.inodes.sweep();
+        }
     }
 
     /// Brings every block of the transaction into the state in which it goes to the disk.

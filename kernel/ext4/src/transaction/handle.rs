@@ -183,6 +183,7 @@ impl<'a> Handle<'a> {
 
     /// Blocks were taken out of the bitmap.
     pub(crate) fn note_taken(&mut self, start: u64, count: u64) {
+        self.core.transaction.allocates = true;
         self.core.undo.push(Change::Taken(start, count));
     }
 

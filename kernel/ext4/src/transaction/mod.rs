@@ -29,8 +29,12 @@ use crate::space::Window;
 pub(crate) use handle::Handle;
 use undo::UndoLog;
 
-/// A transaction with this many metadata blocks commits before the next handle begins.
+/// A transaction with this many metadata blocks commits before the next handle begins, whatever the cache's size,
 const MAX_BUFFERS: usize = 2048;
+/// but at least this many it may have.
+const LEAST_BUFFERS: usize = 128;
+/// The part of the cache that they may take.
+const HELD_SHARE: usize = 4;
 
 /// What is put into a metadata block when its transaction commits, and checked when it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,11 +76,20 @@ pub(crate) struct Transaction {
     groups: Vec<u32>,
     /// Ranges of blocks that were freed.
     freed: Vec<(u64, u64)>,
+    /// New blocks belong to files: their data must be on the disk before the metadata that leads to it.
+    allocates: bool,
 }
 
 impl Transaction {
     fn new(id: u32) -> Self {
-        Self { id, buffers: HashMap::new(), inodes: Vec::new(), groups: Vec::new(), freed: Vec::new() }
+        Self {
+            id,
+            buffers: HashMap::new(),
+            inodes: Vec::new(),
+            groups: Vec::new(),
+            freed: Vec::new(),
+            allocates: false,
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -171,7 +184,7 @@ impl Ext4 {
         let mut attempt = Try::First;
         let result = loop {
             self.check_writable()?;
-            if core.transaction.buffers.len() + credits > MAX_BUFFERS {
+            if core.transaction.buffers.len() + credits > self.max_buffers() {
                 self.commit(&mut core)?;
             }
             if !core.transaction.has_freed() && core.windows.is_empty() {
@@ -198,6 +211,11 @@ impl Ext4 {
 }
 
 impl Ext4 {
+    /// How many metadata blocks a transaction may have.
+    fn max_buffers(&self) -> usize {
+        (self.cache.limit() / HELD_SHARE / self.geometry.block_size).clamp(LEAST_BUFFERS, MAX_BUFFERS)
+    }
+
     /// Runs one handle. The caller has the core lock, and has seen to it that the transaction has room.
     fn run<T>(
         &self,
@@ -226,7 +244,7 @@ impl Ext4 {
         body: impl FnOnce(&mut Handle<'_>) -> Result<T>,
     ) -> Result<T> {
         self.check_writable()?;
-        if core.transaction.buffers.len() + credits > MAX_BUFFERS {
+        if core.transaction.buffers.len() + credits > self.max_buffers() {
             self.commit(core)?;
         }
         self.run(core, &Locks::new([Some(inode.clone()), None, None, None]), Try::Last, body)

@@ -71,10 +71,8 @@ fn entries(value: &[u8]) -> Result<Vec<(u16, u16, u32)>> {
     let known = all
         .iter()
         .all(|&(tag, perm, _)| perm <= 7 && matches!(tag, USER_OBJ | USER | GROUP_OBJ | GROUP | MASK | OTHER));
-    if !all.is_empty() && !(sorted && complete && masked && known) {
-        return Err(invalid());
-    }
-    Ok(all)
+    let valid = sorted && complete && masked && known;
+    if all.is_empty() || valid { Ok(all) } else { Err(invalid()) }
 }
 
 /// A list in both its uses.
