@@ -172,6 +172,8 @@ pub(crate) fn write_back_if_due() {
     if next == u64::MAX || !time::is_due(next) {
         return;
     }
+    // A failure was logged where it happened; the next `fsync` tells the program.
+    let _ = task::space::shared::flush_all();
     storage::write_back();
     schedule_write_back();
 }

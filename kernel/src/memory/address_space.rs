@@ -110,20 +110,6 @@ impl AddressSpace {
         Ok(())
     }
 
-    /// Maps `page` to a new frame of zeros.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfMemory`].
-    ///
-    /// # Panics
-    ///
-    /// As [`Self::map`].
-    pub(crate) fn map_zeroed(&mut self, page: u64, rights: Rights) -> Result<(), OutOfMemory> {
-        let frame = Frame::zeroed().ok_or(OutOfMemory)?;
-        self.map(page, frame, rights)
-    }
-
     /// Maps `page` to the frame at `physical`, which stays its owner's.
     ///
     /// # Safety
@@ -172,10 +158,23 @@ impl AddressSpace {
         self.for_each_page(start, end, |space, page| {
             if let Some((table, index)) = space.slot(page) {
                 let entry = table.get(index);
-                table.set(index, Entry::new(entry.address(), entry.flags() & OWNED | HIDDEN));
+                table.set(index, Entry::new(entry.address(), entry.flags() & (OWNED | Flags::DIRTY) | HIDDEN));
                 space.flush(page);
             }
         });
+    }
+
+    /// Whether a page was written to since it was mapped, or this was last asked.
+    pub(crate) fn take_dirty(&mut self, page: u64) -> bool {
+        let Some((table, index)) = self.slot(page) else { return false };
+        let entry = table.get(index);
+        let dirty = entry.flags().contains(Flags::DIRTY);
+        if dirty {
+            table.set(index, Entry::new(entry.address(), entry.flags() - Flags::DIRTY));
+            // The processor may have noted the write with the translation, and would not note the next one.
+            self.flush(page);
+        }
+        dirty
     }
 
     /// Moves a page to another address, frame, rights and all; what was there is replaced. Nothing happens where no

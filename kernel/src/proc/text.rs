@@ -298,15 +298,14 @@ fn maps(process: &Process) -> Vec<u8> {
     let mut text = Vec::new();
     for (start, area) in space.areas().iter() {
         let right = |right: Rights, letter: char| if area.rights.contains(right) { letter } else { '-' };
-        let (offset, open) = match &area.backing {
-            Backing::Anonymous => (0, None),
-            Backing::File(range) => (range.offset, Some(&range.file.open)),
-        };
+        let (open, offset) = area.backing.file().unzip();
+        let offset = offset.unwrap_or(0);
+        let sharing = if matches!(area.backing, Backing::Shared { .. }) { 's' } else { 'p' };
         let attr = open.and_then(|open| open.stat().ok()).map(|stat| stat.attr);
         let dev = attr.map_or(DeviceNumber::default(), |attr| DeviceNumber::decode(attr.dev));
         text.extend(
             format!(
-                "{start:08x}-{:08x} {}{}{}p {offset:08x} {:02x}:{:02x} {:<10}",
+                "{start:08x}-{:08x} {}{}{}{sharing} {offset:08x} {:02x}:{:02x} {:<10}",
                 area.end,
                 right(Rights::READ, 'r'),
                 right(Rights::WRITE, 'w'),

@@ -1,10 +1,11 @@
 //! What is known of a file, and changing it: `stat` and its kin, `access`, `chmod`, `chown`, times, sizes.
 
-use vfs::{AT_FDCWD, AtFlags, Errno, FallocateFlags, Fd, Result, TimeChange};
+use vfs::{AT_FDCWD, AtFlags, Errno, FallocateFlags, Fd, OpenFlags, OpenHow, Result, TimeChange};
 
 use super::abi::{MountPlace, Stat, Statx, TimeSpec, TimeVal, Utimbuf};
 use super::{Answer, Caller, done, optional_id, with_path};
 use crate::init::namespace;
+use crate::task::space::shared;
 use crate::user::{UserPtr, UserString};
 
 /// `stat(2)`.
@@ -178,16 +179,30 @@ fn set_times(caller: &Caller<'_>, at: Fd, path: UserString, times: Option<[TimeC
 
 /// `truncate(2)`.
 pub(super) fn truncate(caller: &mut Caller<'_>, path: UserString, length: i64) -> Answer {
-    done(with_path(path, |path| namespace().truncate(&caller.context, path, length)))
+    done(with_path(path, |path| {
+        namespace().truncate(&caller.context, path, length)?;
+        if shared::is_any() {
+            let flags = OpenHow::from_open(OpenFlags::O_PATH, 0);
+            shared::after_resize(&*namespace().open(&caller.context, AT_FDCWD, path, &flags)?);
+        }
+        Ok(())
+    }))
 }
 
 /// `ftruncate(2)`.
 pub(super) fn ftruncate(caller: &mut Caller<'_>, fd: Fd, length: i64) -> Answer {
-    done(caller.context.file(fd)?.truncate(&caller.context, length))
+    let file = caller.context.file(fd)?;
+    shared::before_read(&file)?;
+    file.truncate(&caller.context, length)?;
+    shared::after_resize(&file);
+    Ok(0)
 }
 
 /// `fallocate(2)`.
 pub(super) fn fallocate(caller: &mut Caller<'_>, fd: Fd, mode: u32, offset: i64, length: i64) -> Answer {
     let file = caller.context.file(fd)?;
-    done(file.allocate(&caller.context, FallocateFlags::from_bits_retain(mode), offset, length))
+    shared::before_read(&file)?;
+    file.allocate(&caller.context, FallocateFlags::from_bits_retain(mode), offset, length)?;
+    shared::after_write(&file, offset as u64, length as u64);
+    Ok(0)
 }

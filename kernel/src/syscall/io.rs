@@ -6,6 +6,7 @@ use vfs::{At, Errno, Fd, OpenFile, OpenFlags, Result, RwFlags, UserMemory, Whenc
 
 use super::abi::IoVec;
 use super::{Answer, Caller};
+use crate::task::space::shared;
 use crate::user::{MAX_TRANSFER, UserArray, UserBytes, UserPtr};
 
 /// The most segments of a vector (`UIO_MAXIOV`).
@@ -96,6 +97,7 @@ fn after(at: At, done: usize) -> At {
 }
 
 fn read_into(file: &OpenFile, at: At, buffer: UserBytes, flags: RwFlags) -> Answer {
+    shared::before_read(file)?;
     let mut done = 0;
     buffer.with_mut(|bytes| {
         let at = after(at, done);
@@ -107,6 +109,7 @@ fn read_into(file: &OpenFile, at: At, buffer: UserBytes, flags: RwFlags) -> Answ
 
 fn write_from(caller: &Caller<'_>, file: &OpenFile, at: At, buffer: UserBytes, flags: RwFlags) -> Answer {
     let context = &caller.context;
+    shared::before_read(file)?;
     let mut done = 0;
     let outcome = buffer.with(|bytes| {
         let at = after(at, done);
@@ -118,10 +121,26 @@ fn write_from(caller: &Caller<'_>, file: &OpenFile, at: At, buffer: UserBytes, f
         done += count;
         Ok(count)
     });
+    note_written(file, at, done);
     if outcome.as_ref().is_err_and(|error| *error == Errno::EPIPE) {
         super::signals::raise(caller, crate::task::signal::SIGPIPE);
     }
     outcome
+}
+
+/// Lets mappings of the file see what was written. With `O_APPEND` and at the position, the position tells where it ended.
+fn note_written(file: &OpenFile, at: At, count: usize) {
+    if !shared::is_any() || count == 0 {
+        return;
+    }
+    let end = match at {
+        At::Offset(offset) if !file.flags().contains(OpenFlags::O_APPEND) => {
+            (offset as u64).saturating_add(count as u64)
+        }
+        At::Offset(_) => file.stat().map_or(0, |stat| stat.attr.size),
+        At::Position => file.seek(0, Whence::Current).unwrap_or(0),
+    };
+    shared::after_write(file, end.saturating_sub(count as u64), count as u64);
 }
 
 /// Gives each segment to `transfer` until one is not done whole.
@@ -251,7 +270,10 @@ fn transfer(
         Some(offset) => offset.read().map(At::Offset),
     };
     let (from_at, to_at) = (place(from_offset)?, place(to_offset)?);
+    shared::before_read(from)?;
+    shared::before_read(to)?;
     let copied = from.copy_to(&caller.context, from_at, to, to_at, count.min(MAX_TRANSFER))?;
+    note_written(to, to_at, copied);
     for (offset, at) in [(from_offset, from_at), (to_offset, to_at)] {
         if let At::Offset(_) = at {
             let At::Offset(moved) = after(at, copied) else { continue };

@@ -1,10 +1,12 @@
 //! Memory: `mmap` and its kin, `brk`.
 
-use vfs::{Errno, Error, Fd, FileType, Mapping, Result};
+use vfs::{Errno, Fd, FileType, Mapping, Result, SyncKind};
+
+use alloc::vec::Vec;
 
 use super::{Answer, Caller, done};
 use crate::task::Rights;
-use crate::task::space::{Backing, FileRange, MappedFile, Place, Remap};
+use crate::task::space::{Backing, FileRange, MappedFile, Place, Remap, Shared, shared};
 use crate::user::UserBytes;
 
 const MAP_SHARED: u32 = 0x01;
@@ -23,8 +25,7 @@ fn rights(protection: u32) -> Result<Rights> {
 
 /// `mmap(2)`.
 ///
-/// Shared mappings of files cannot be written: stores would have to reach the file. One that is only read is served, as it is
-/// when each page is first touched; `mprotect` cannot make it writable.
+/// A private mapping of a file shows it as it was when each page was first touched.
 pub(super) fn mmap(
     caller: &mut Caller<'_>,
     address: u64,
@@ -46,7 +47,10 @@ pub(super) fn mmap(
     };
     let mut allowed = Rights::all();
     let backing = if flags & MAP_ANONYMOUS != 0 {
-        Backing::Anonymous
+        match shared {
+            true => Backing::Shared { object: Shared::anonymous(), first: 0 },
+            false => Backing::Anonymous,
+        }
     } else {
         let open = caller.context.file(fd)?;
         if length == 0 {
@@ -63,11 +67,12 @@ pub(super) fn mmap(
             return map_device(caller, &open, address, length, wanted, flags);
         }
         let content = open.mapping(want)?;
-        if shared && wanted.contains(Rights::WRITE) {
-            return Err(Error::new(Errno::ENODEV, "shared writable mappings of files are not there"));
+        allowed.set(Rights::WRITE, !shared || open.flags().writes());
+        let file = MappedFile { open, content };
+        match shared {
+            true => Backing::Shared { object: shared::map_file(file)?, first: offset / boot::layout::PAGE_SIZE },
+            false => Backing::File(FileRange { file, offset, end: None }),
         }
-        allowed.set(Rights::WRITE, !shared);
-        Backing::File(FileRange { file: MappedFile { open, content }, offset, end: None })
     };
     let mut space = caller.space().lock();
     let start = space.map(place(address, flags), length, wanted, allowed, backing)?;
@@ -166,16 +171,32 @@ const MS_ASYNC: u32 = 1;
 const MS_INVALIDATE: u32 = 2;
 const MS_SYNC: u32 = 4;
 
-/// `msync(2)`: no mapping has anything to write.
+/// `msync(2)`: what was stored in shared mappings is the file's; with `MS_SYNC` it is durable, too.
 pub(super) fn msync(caller: &mut Caller<'_>, address: u64, length: u64, flags: u32) -> Answer {
     if flags & !(MS_ASYNC | MS_INVALIDATE | MS_SYNC) != 0 || flags & (MS_ASYNC | MS_SYNC) == MS_ASYNC | MS_SYNC {
         return Err(Errno::EINVAL.into());
     }
-    let outcome = caller.space().lock().check_mapped(address, length);
-    done(outcome.map_err(|error| match error.errno() {
+    let mut space = caller.space().lock();
+    space.check_mapped(address, length).map_err(|error| match error.errno() {
         Errno::EINVAL if address.is_multiple_of(boot::layout::PAGE_SIZE) => Errno::ENOMEM.into(),
         _ => error,
-    }))
+    })?;
+    let end = address.saturating_add(length);
+    space.sync_shared(address, end)?;
+    if flags & MS_SYNC == 0 {
+        return Ok(0);
+    }
+    let files: Vec<_> = space
+        .areas()
+        .within(address, end)
+        .filter(|(_, area)| matches!(area.backing, Backing::Shared { .. }))
+        .filter_map(|(_, area)| area.backing.file().map(|(open, _)| open.clone()))
+        .collect();
+    drop(space);
+    for file in files {
+        file.sync(SyncKind::Data)?;
+    }
+    Ok(0)
 }
 
 /// `mincore(2)`: which pages are there.

@@ -5,6 +5,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::{Answer, Caller, abi, with_path};
 use crate::init::namespace;
+use crate::task::space::shared;
 use crate::user::{UserBytes, UserPtr, UserString};
 
 /// `open(2)`.
@@ -21,7 +22,11 @@ pub(super) fn creat(caller: &mut Caller<'_>, path: UserString, mode: u32) -> Ans
 /// `openat(2)`.
 pub(super) fn openat(caller: &mut Caller<'_>, at: Fd, path: UserString, flags: u32, mode: u32) -> Answer {
     let flags = OpenFlags::from_bits_retain(flags);
-    with_path(path, |path| Ok(namespace().openat(&caller.context, at, path, flags, mode)? as usize))
+    let fd = with_path(path, |path| namespace().openat(&caller.context, at, path, flags, mode))?;
+    if flags.contains(OpenFlags::O_TRUNC) && shared::is_any() {
+        shared::after_resize(&*caller.context.file(fd)?);
+    }
+    Ok(fd as usize)
 }
 
 /// `openat2(2)`: a structure that may be longer than the one known, if the rest is zero.

@@ -4,26 +4,32 @@ use vfs::{Errno, Fd, FileType, SyncKind};
 
 use super::{Answer, Caller, done};
 use crate::init::namespace;
+use crate::task::space::shared;
 
 /// `sync(2)`: it never fails; what went wrong was logged.
 pub(super) fn sync(_caller: &mut Caller<'_>) -> Answer {
-    let _ = namespace().sync();
+    let _ = shared::flush_all().and(namespace().sync());
     Ok(0)
 }
 
 /// `syncfs(2)`.
 pub(super) fn syncfs(caller: &mut Caller<'_>, fd: Fd) -> Answer {
+    shared::flush_all()?;
     done(namespace().syncfs(&caller.context, fd))
 }
 
 /// `fsync(2)`.
 pub(super) fn fsync(caller: &mut Caller<'_>, fd: Fd) -> Answer {
-    done(caller.context.file(fd)?.sync(SyncKind::All))
+    let file = caller.context.file(fd)?;
+    shared::before_read(&file)?;
+    done(file.sync(SyncKind::All))
 }
 
 /// `fdatasync(2)`.
 pub(super) fn fdatasync(caller: &mut Caller<'_>, fd: Fd) -> Answer {
-    done(caller.context.file(fd)?.sync(SyncKind::Data))
+    let file = caller.context.file(fd)?;
+    shared::before_read(&file)?;
+    done(file.sync(SyncKind::Data))
 }
 
 /// `sync_file_range(2)`: the range's data are made durable with the rest of the file's, which is more than was asked.

@@ -6,7 +6,10 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::ops::Bound;
 
+use boot::layout::PAGE_SIZE;
 use vfs::{FileOps, OpenFile};
+
+use super::shared::Shared;
 
 bitflags::bitflags! {
     /// What a program may do with its memory (`PROT_*`).
@@ -28,6 +31,33 @@ pub(crate) enum Backing {
     Anonymous,
     /// A file, copied when a page is first touched.
     File(FileRange),
+    /// Pages that others show too.
+    Shared {
+        /// Whose they are.
+        object: Arc<Shared>,
+        /// The index in it of the area's first page.
+        first: u64,
+    },
+}
+
+impl Backing {
+    /// The open file behind it, and the offset of its first byte there.
+    pub(crate) fn file(&self) -> Option<(&Arc<OpenFile>, u64)> {
+        match self {
+            Self::Anonymous => None,
+            Self::File(range) => Some((&range.file.open, range.offset)),
+            Self::Shared { object, first } => object.file().map(|file| (&file.open, first * PAGE_SIZE)),
+        }
+    }
+
+    /// Where the backing of a part that begins `distance` bytes later begins.
+    pub(super) fn advance(&mut self, distance: u64) {
+        match self {
+            Self::Anonymous => {}
+            Self::File(range) => range.offset += distance,
+            Self::Shared { first, .. } => *first += distance / PAGE_SIZE,
+        }
+    }
 }
 
 /// A file that is mapped: its content, and the open file that keeps it (and, for a program, keeps writers out).
@@ -83,9 +113,7 @@ impl Area {
     /// The same area, cut so that it begins `distance` bytes later.
     fn tail(&self, distance: u64) -> Self {
         let mut tail = self.clone();
-        if let Backing::File(range) = &mut tail.backing {
-            range.offset += distance;
-        }
+        tail.backing.advance(distance);
         tail
     }
 

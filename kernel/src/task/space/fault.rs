@@ -3,7 +3,7 @@
 use boot::layout::{PAGE_SIZE, USER_END};
 use vfs::{Errno, Error, Result};
 
-use super::{Backing, FileRange, Rights, Role, UserSpace, page_down, page_rights};
+use super::{Backing, FileRange, PageRights, Rights, Role, Shared, UserSpace, page_down, page_rights};
 use crate::memory::frames::{self, Frame};
 
 /// How many pages of a file are read at one fault: those around it that the area has and that are not there.
@@ -66,6 +66,11 @@ impl UserSpace {
             return Ok(());
         }
         let rights = page_rights(area.rights);
+        if self.pages.lookup(page).is_some() {
+            // It is there with other rights than its area has by now.
+            self.pages.protect(page, rights);
+            return Ok(());
+        }
         match &area.backing {
             Backing::Anonymous => {
                 let mut frame = new_frame().map_err(|_| Fault::OutOfMemory)?;
@@ -87,7 +92,21 @@ impl UserSpace {
                 }
                 Ok(())
             }
+            Backing::Shared { object, first } => {
+                let (object, index) = (object.clone(), first + (page - start) / PAGE_SIZE);
+                self.show(&object, index, page, rights)
+            }
         }
+    }
+
+    /// Shows a page of a shared object.
+    fn show(&mut self, object: &Shared, index: u64, page: u64, rights: PageRights) -> Result<(), Fault> {
+        let frame = object.frame(index)?;
+        // SAFETY: the object keeps the frame while an area of this space holds the object, and the page is unmapped before the
+        // area goes (`unmap`, `drop`) or the object gives the frame up (`drop_shared`). Its bytes are programs' to change.
+        unsafe { self.pages.map_borrowed(page, frame, rights) }.map_err(|_| Fault::OutOfMemory)?;
+        self.count_in();
+        Ok(())
     }
 
     /// Whether the page of `address` is in memory.
@@ -104,13 +123,7 @@ impl UserSpace {
     }
 
     /// Reads one page of a file into a new frame and maps it.
-    fn fill(
-        &mut self,
-        range: &FileRange,
-        area_start: u64,
-        page: u64,
-        rights: crate::memory::address_space::Rights,
-    ) -> Result<(), Fault> {
+    fn fill(&mut self, range: &FileRange, area_start: u64, page: u64, rights: PageRights) -> Result<(), Fault> {
         let offset = range.offset + (page - area_start);
         let mut frame = new_frame().map_err(|_| Fault::OutOfMemory)?;
         let bytes = frame.bytes_mut();

@@ -105,8 +105,9 @@ impl UserSpace {
         if start == end {
             return Err(Errno::EINVAL.into());
         }
-        self.areas.remove(start, end, |_, _| {});
+        self.settle_shared(start, end);
         self.drop_pages(start, end);
+        self.areas.remove(start, end, |_, _| {});
         Ok(())
     }
 
@@ -118,7 +119,7 @@ impl UserSpace {
         page_up(length).and_then(|length| range_end(start, length)).ok_or_else(|| Errno::EINVAL.into())
     }
 
-    fn drop_pages(&mut self, start: u64, end: u64) {
+    pub(super) fn drop_pages(&mut self, start: u64, end: u64) {
         let mut dropped = 0;
         self.pages.for_each_page(start, end, |pages, page| {
             pages.unmap(page);
@@ -167,7 +168,7 @@ impl UserSpace {
         let new_length = page_up(new_length).filter(|&length| length > 0).ok_or(Errno::EINVAL)?;
         let old_length = old_end - old;
         if old_length == 0 {
-            // Duplicates a shared mapping on Linux; there is none here.
+            // Duplicates a shared mapping on Linux; nobody is known to ask for it.
             return Err(Errno::EINVAL.into());
         }
         let (first, area) = self.areas.find(old).ok_or(Errno::EFAULT)?;
@@ -175,9 +176,7 @@ impl UserSpace {
             return Err(Errno::EFAULT.into());
         }
         let (area_end, mut moved) = (area.end, area.clone());
-        if let Backing::File(range) = &mut moved.backing {
-            range.offset += old - first;
-        }
+        moved.backing.advance(old - first);
         if let Remap::To(target) = how {
             let target_end = self.page_range(target, new_length)?;
             if target < LOWEST || (target < old_end && old < target_end) {
@@ -242,6 +241,7 @@ impl UserSpace {
     /// `EINVAL` for bad addresses; `ENOMEM` where something in the range is not mapped: the rest is done.
     pub(crate) fn forget(&mut self, start: u64, length: u64) -> Result<()> {
         let end = self.page_range(start, length)?;
+        self.settle_shared(start, end);
         self.drop_pages(start, end);
         if start < end && !self.areas.covers(start, end) {
             return Err(Errno::ENOMEM.into());

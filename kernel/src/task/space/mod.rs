@@ -11,6 +11,7 @@
 mod area;
 mod fault;
 mod map;
+pub(crate) mod shared;
 
 use boot::layout::{PAGE_SIZE, USER_END};
 use vfs::{Errno, Error, Result};
@@ -18,8 +19,9 @@ use vfs::{Errno, Error, Result};
 pub(crate) use area::{Area, Areas, Backing, FileRange, MappedFile, Rights, Role};
 pub(crate) use fault::Fault;
 pub(crate) use map::{Place, Remap};
+pub(crate) use shared::Shared;
 
-use crate::memory::address_space::{AddressSpace, Rights as PageRights};
+use crate::memory::address_space::{AddressSpace, Owner, Rights as PageRights};
 
 /// How far the first stack may grow down, in bytes: Linux's usual limit.
 pub(crate) const STACK_BYTES: u64 = 8 << 20;
@@ -74,17 +76,24 @@ impl UserSpace {
         let mut outcome = Ok(());
         self.pages.for_each_page(0, USER_END, |pages, page| {
             let Some(mapping) = pages.lookup(page).filter(|_| outcome.is_ok()) else { return };
+            if mapping.owner == Owner::Other {
+                // Shared: the copy finds it when it touches it.
+                return;
+            }
             outcome = fault::new_frame().and_then(|mut frame| {
                 // SAFETY: a mapped page's frame, which this space owns and nobody else writes: its program is
                 // in this very call.
                 let bytes = unsafe { &*mapping.kernel_pointer().cast::<[u8; PAGE_SIZE as usize]>() };
                 frame.bytes_mut().copy_from_slice(bytes);
-                Ok(copy.pages.map(page, frame, mapping.rights)?)
+                copy.pages.map(page, frame, mapping.rights)?;
+                if mapping.hidden {
+                    copy.pages.hide_range(page, page + PAGE_SIZE);
+                }
+                copy.count_in();
+                Ok(())
             });
         });
         outcome?;
-        copy.resident = self.resident;
-        copy.most_resident = self.resident;
         Ok(copy)
     }
 
@@ -148,6 +157,14 @@ impl UserSpace {
             rest = later;
         }
         Ok(())
+    }
+}
+
+impl Drop for UserSpace {
+    fn drop(&mut self) {
+        self.settle_shared(0, USER_END);
+        // The pages go before the areas, which keep the frames of shared ones.
+        self.pages.unmap_range(0, USER_END);
     }
 }
 
