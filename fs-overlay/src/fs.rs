@@ -11,11 +11,11 @@ use vfs::{DirOps, FileSystem, Result, StatFs};
 
 use crate::format::Names;
 use crate::identity::{Claims, Depth, FsIndex, Numbering, Table};
+use crate::listing::RecentListings;
 use crate::merge::Whiteouts;
 use crate::mount::InUse;
 use crate::node::OverlayDir;
 use crate::options::{Options, SyncMode};
-use crate::readdir::RecentListings;
 
 /// `OVERLAYFS_SUPER_MAGIC` of `<linux/magic.h>`.
 pub const OVERLAYFS_MAGIC: u64 = 0x794c_7630;

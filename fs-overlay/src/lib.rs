@@ -33,9 +33,9 @@
 //! # Inside
 //!
 //! One node per object, found again through a weak table while it is in use: `node::OverlayDir` or `leaf::Leaf`. Its lower
-//! parts are fixed when it is looked up (`lookup`, by the rules of `merge`), its upper part is set once, when a copy-up is
+//! parts are fixed when it is looked up (`lookup` and `search`, by the rules of `merge`), its upper part is set once, when a copy-up is
 //! published (`copy_up`). Whoever has a file open holds its node, and each call goes to the part that is on top at that
-//! moment. `create`, `remove`, `rename` and `readdir` are the operations of directories, `identity` makes inode numbers, `format`
+//! moment. `create`, `remove`, `rename` and `readdir` (with `listing`) are the operations of directories, `identity` makes inode numbers, `format`
 //! and `xattr` know the extended attributes, `options` and `mount` the way in.
 //!
 //! # Lock order, outermost first
@@ -63,6 +63,7 @@ mod format;
 mod fs;
 mod identity;
 mod leaf;
+mod listing;
 mod lookup;
 mod merge;
 mod mount;
@@ -71,6 +72,7 @@ mod options;
 mod readdir;
 mod remove;
 mod rename;
+mod search;
 mod xattr;
 
 pub use fs::{OVERLAYFS_MAGIC, OverlayFs};

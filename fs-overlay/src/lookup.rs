@@ -5,17 +5,16 @@
 //! entries held, shared at least.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
-use vfs::{DirOps, Errno, Error, FileOps, Name, NameBuf, Node, NodeOps, Result, SpecialOps, SymlinkOps};
+use vfs::{DirOps, Errno, Error, FileOps, Name, Node, NodeOps, Result, SpecialOps, SymlinkOps};
 
-use crate::format::{Opaque, Origin, Redirect, push_component};
+use crate::format::{Opaque, Origin, Redirect};
 use crate::fs::{LowerLayer, Shared};
 use crate::identity::{FsIndex, Key, Kind, LayerIndex, OverlayNode};
 use crate::leaf::{Leaf, Links, LowerLeaf};
 use crate::merge::{LayerEntry, Whiteouts, layer_entry};
-use crate::node::{Core, DirParts, LowerDir, OverlayDir, Place};
-use crate::options::RedirectMode;
+use crate::node::{Core, DirParts, OverlayDir, Place};
+use crate::search::{HasUpper, Lowers, Search};
 use crate::xattr;
 
 /// What a name of an overlay directory means.
@@ -46,43 +45,6 @@ impl Found {
     }
 }
 
-/// Where the next lower layer is asked.
-enum Target {
-    /// In the lower parts of the parent, for this name.
-    Sibling(NameBuf),
-    /// From the layer's root, along this path.
-    Absolute(Vec<NameBuf>),
-}
-
-/// What the layers below the one just seen may still add.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Below {
-    Merges,
-    Hidden,
-}
-
-/// The state of a search through the lower layers.
-struct Search<'a> {
-    fs: &'a Shared,
-    target: Target,
-    below: Below,
-    /// Whether some redirect was followed.
-    redirected: Redirected,
-}
-
-/// Whether the upper has a directory of the name.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum HasUpper {
-    No,
-    Yes,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Redirected {
-    No,
-    Yes,
-}
-
 impl OverlayDir {
     /// What `name` means here; `None` is certain absence.
     ///
@@ -96,8 +58,7 @@ impl OverlayDir {
         }
         let mut upper = None;
         let mut upper_redirect = None;
-        let mut search =
-            Search { fs, target: Target::Sibling(name.to_owned()), below: Below::Merges, redirected: Redirected::No };
+        let mut search = Search::new(fs, name);
         if let Some(dir) = self.upper() {
             match layer_entry(fs.names, &**dir, name, Whiteouts::Devices)? {
                 None => {}
@@ -111,7 +72,7 @@ impl OverlayDir {
                 Some(LayerEntry::Dir(dir)) => {
                     fs.refuse_trap(FsIndex::UPPER, &*dir)?;
                     match Opaque::parse(xattr::of_layer(&*dir, fs.names.opaque)?.as_deref()) {
-                        Opaque::Yes => search.below = Below::Hidden,
+                        Opaque::Yes => search.hide(),
                         Opaque::No | Opaque::XattrWhiteouts => {
                             if let Some(redirect) = fs.redirect_of(&*dir)? {
                                 upper_redirect = Some(redirect.clone());
@@ -123,7 +84,8 @@ impl OverlayDir {
                 }
             }
         }
-        let lowers = match search.through(self, if upper.is_some() { HasUpper::Yes } else { HasUpper::No })? {
+        let has_upper = if upper.is_some() { HasUpper::Yes } else { HasUpper::No };
+        let lowers = match search.through(self, has_upper)? {
             Lowers::Leaf(leaf) => {
                 let number = fs.number_of_lower(leaf.layer, leaf.node.ops())?;
                 return Ok(Some(Found::Lower(leaf, number)));
@@ -225,134 +187,6 @@ impl OverlayDir {
     }
 }
 
-/// What a search through the lower layers ends with.
-enum Lowers {
-    /// A leaf, with nothing above it.
-    Leaf(LowerLeaf<Node>),
-    /// The directories that merge; maybe none.
-    Dirs(Vec<LowerDir>),
-}
-
-impl Search<'_> {
-    /// Goes on below a directory that says where its lower parts are.
-    fn follow(&mut self, redirect: Redirect) {
-        self.redirected = Redirected::Yes;
-        match (&mut self.target, redirect) {
-            (target, Redirect::Absolute(path)) => {
-                // Resumes below opaque ancestors: they hide what is at their own names, not what is elsewhere.
-                self.below = Below::Merges;
-                *target = Target::Absolute(path);
-            }
-            (Target::Sibling(name), Redirect::Sibling(new)) => *name = new,
-            (Target::Absolute(path), Redirect::Sibling(new)) => {
-                if let Some(last) = path.last_mut() {
-                    *last = new;
-                }
-            }
-        }
-    }
-
-    /// Asks layer after layer, from the parent's topmost lower one.
-    fn through(mut self, parent: &OverlayDir, has_upper: HasUpper) -> Result<Lowers> {
-        let fs = self.fs;
-        let mut parents = parent.lowers.iter();
-        let mut next = 0;
-        let mut dirs = Vec::new();
-        while self.below == Below::Merges {
-            let (layer, entry) = match &self.target {
-                Target::Sibling(name) => {
-                    let Some(lower) = parents.next() else { break };
-                    (lower.layer, layer_entry(fs.names, &*lower.dir, name.as_name(), lower.whiteouts)?)
-                }
-                Target::Absolute(_) => {
-                    if next >= fs.lowers.len() {
-                        break;
-                    }
-                    let layer = LayerIndex(u16::try_from(next).map_err(|_| Errno::EIO)?);
-                    (layer, self.walk(layer)?)
-                }
-            };
-            next = usize::from(layer.0) + 1;
-            match entry {
-                None => {}
-                Some(LayerEntry::Whiteout) => break,
-                Some(LayerEntry::Leaf(node)) => {
-                    if has_upper == HasUpper::No && dirs.is_empty() {
-                        fs.refuse_metacopy(&node)?;
-                        return LowerLeaf::new(layer, node).map(Lowers::Leaf);
-                    }
-                    break;
-                }
-                Some(LayerEntry::Dir(dir)) => {
-                    fs.refuse_trap(fs.lower(layer).fs, &*dir)?;
-                    let opaque = Opaque::parse(xattr::of_layer(&*dir, fs.names.opaque)?.as_deref());
-                    if opaque == Opaque::Yes {
-                        self.below = Below::Hidden;
-                    } else if next < fs.lowers.len()
-                        && let Some(redirect) = fs.redirect_of(&*dir)?
-                    {
-                        self.follow(redirect);
-                    }
-                    if self.redirected == Redirected::Yes && fs.options.redirect == RedirectMode::Refuse {
-                        return Err(Error::fault(
-                            Errno::EPERM,
-                            "overlay: a redirect that redirect_dir=nofollow refuses",
-                        ));
-                    }
-                    dirs.push(LowerDir { layer, dir, whiteouts: Whiteouts::of(opaque) });
-                }
-            }
-        }
-        Ok(Lowers::Dirs(dirs))
-    }
-
-    /// The entry at the end of the absolute path in one layer. What its ancestors there say about the layers below
-    /// counts for them.
-    fn walk(&mut self, index: LayerIndex) -> Result<Option<LayerEntry>> {
-        let fs = self.fs;
-        let layer = fs.lower(index);
-        let is_last = usize::from(index.0) + 1 == fs.lowers.len();
-        let Target::Absolute(path) = &mut self.target else { return Ok(None) };
-        let mut dir = Arc::clone(&layer.root);
-        let mut whiteouts = layer.whiteouts;
-        let mut remaining = path.len();
-        loop {
-            // The path grows and shrinks in front of what remains.
-            let at = path.len() - remaining;
-            let Some(name) = path.get(at) else { return Ok(None) };
-            let entry = layer_entry(fs.names, &*dir, name.as_name(), whiteouts)?;
-            remaining -= 1;
-            if remaining == 0 {
-                return Ok(entry);
-            }
-            dir = match entry {
-                None => return Ok(None),
-                // Neither leads on, and both hide what is below.
-                Some(LayerEntry::Whiteout | LayerEntry::Leaf(_)) => return Ok(Some(LayerEntry::Whiteout)),
-                Some(LayerEntry::Dir(dir)) => dir,
-            };
-            fs.refuse_trap(layer.fs, &*dir)?;
-            let opaque = Opaque::parse(xattr::of_layer(&*dir, fs.names.opaque)?.as_deref());
-            whiteouts = Whiteouts::of(opaque);
-            if opaque == Opaque::Yes {
-                self.below = Below::Hidden;
-            } else if !is_last && let Some(redirect) = fs.redirect_of(&*dir)? {
-                self.redirected = Redirected::Yes;
-                match redirect {
-                    Redirect::Sibling(new) => path[at] = new,
-                    Redirect::Absolute(mut new) => {
-                        self.below = Below::Merges;
-                        for name in path.drain(at + 1..) {
-                            push_component(&mut new, name)?;
-                        }
-                        *path = new;
-                    }
-                }
-            }
-        }
-    }
-}
-
 impl Shared {
     /// The lower layer of an index.
     pub(crate) fn lower(&self, layer: LayerIndex) -> &LowerLayer {
@@ -364,12 +198,12 @@ impl Shared {
     ///
     /// # Errors
     /// `EINVAL` for one that is broken; those of the layer.
-    fn redirect_of(&self, dir: &dyn DirOps) -> Result<Option<Redirect>> {
+    pub(crate) fn redirect_of(&self, dir: &dyn DirOps) -> Result<Option<Redirect>> {
         xattr::of_layer(dir, self.names.redirect)?.map(|value| Redirect::parse(&value)).transpose()
     }
 
     /// Refuses the root of another layer inside a layer.
-    fn refuse_trap(&self, filesystem: FsIndex, dir: &dyn DirOps) -> Result<()> {
+    pub(crate) fn refuse_trap(&self, filesystem: FsIndex, dir: &dyn DirOps) -> Result<()> {
         if self.traps.contains(&(filesystem, dir.id().ino)) {
             return Err(Error::fault(Errno::ELOOP, "overlay: a layer contains the root of another layer"));
         }
@@ -377,7 +211,7 @@ impl Shared {
     }
 
     /// Refuses a file whose data is in a lower layer: it reads as zeros here, which must not be taken for its content.
-    fn refuse_metacopy(&self, node: &Node) -> Result<()> {
+    pub(crate) fn refuse_metacopy(&self, node: &Node) -> Result<()> {
         if let Node::File(file) = node
             && xattr::of_layer(&**file, self.names.metacopy)?.is_some()
         {

@@ -12,10 +12,10 @@ use vfs::{DirOps, Errno, Error, FileSystem, FsContext, Name, NewKind, NewNode, N
 use crate::format::{Names, Opaque};
 use crate::fs::{LayerFs, LowerLayer, OverlayFs, Shared, UpperLayer};
 use crate::identity::{Claims, Depth, FsIndex, Key, LayerIndex, Numbering, Table};
+use crate::listing::RecentListings;
 use crate::merge::Whiteouts;
 use crate::node::{Core, DirParts, LowerDir, OverlayDir, Place};
 use crate::options::{LOWERS_MAX, MountError, Options, SyncMode};
-use crate::readdir::RecentListings;
 use crate::xattr;
 
 /// One layer: a directory of a mounted filesystem.

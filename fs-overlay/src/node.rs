@@ -13,8 +13,8 @@ use vfs::{DirOps, Errno, Error, Name, NameBuf, NodeId, NodeOps, Result, UpperDir
 use crate::format::{Redirect, YES};
 use crate::fs::Shared;
 use crate::identity::{FsIndex, Key, LayerIndex};
+use crate::listing::Listing;
 use crate::merge::Whiteouts;
-use crate::readdir::Listing;
 
 /// What nodes of all kinds have.
 pub(crate) struct Core {

@@ -1,12 +1,10 @@
 //! Every call that any operation makes to a layer fails once, with EIO and with ENOSPC: the merged tree is then wholly
 //! as before or wholly as after, in memory and after a remount, and the operation can be done again.
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::{Detail, Tree, name, overlay, ram};
 use contract::fault::{Calls, Control, FaultFs};
-use support::{Detail, Tree, name, overlay, ram};
 use vfs::{
     AllocateMode, Errno, FileSystem, NewKind, NewNode, OpenIntent, RenameMode, Result, SetAttr, SetTime, Timestamp,
     XattrMode,

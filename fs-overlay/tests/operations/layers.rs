@@ -1,12 +1,10 @@
 //! What lookup makes of layers: whiteouts, opaque directories, redirects, and faults.
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::{Detail, Rig, Tree, context, name, overlay, overlay_with, ram};
 use contract::fault::{Calls, FaultFs};
 use fs_overlay::{Layer, Layers, MountError, Options, OverlayFs, RedirectMode, SyncMode};
-use support::{Detail, Rig, Tree, context, name, overlay, overlay_with, ram};
 use vfs::{Errno, FileSystem, NewKind, NewNode, Node};
 
 const OPAQUE: &str = "trusted.overlay.opaque";

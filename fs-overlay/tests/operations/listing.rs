@@ -1,13 +1,11 @@
 //! Listings: merged, each name once, with cookies that hold while the directory changes, at a cost in proportion.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::support::{Detail, Rig, Tree, entries, overlay, ram};
 use contract::fault::{Calls, FaultFs};
-use support::{Detail, Rig, Tree, entries, overlay, ram};
 use vfs::{Cookie, DirEntry, DirOps, FileSystem, NewKind, NewNode};
 
 /// Up to `count` names after `from`, and where they end.

@@ -1,0 +1,196 @@
+//! The part of a lookup below the upper: layer after layer, by the rules of [`crate::merge`] and along redirects.
+//!
+//! A [`Search`] starts at a name in the lower parts of the parent. A redirect moves it to another name there, or to a path from the
+//! root of the layers, which each layer's own directories may redirect in turn.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use vfs::{Errno, Error, Name, NameBuf, Node, Result};
+
+use crate::format::{Opaque, Redirect, push_component};
+use crate::fs::Shared;
+use crate::identity::LayerIndex;
+use crate::leaf::LowerLeaf;
+use crate::merge::{LayerEntry, Whiteouts, layer_entry};
+use crate::node::{LowerDir, OverlayDir};
+use crate::options::RedirectMode;
+use crate::xattr;
+
+/// Where the next lower layer is asked.
+enum Target {
+    /// In the lower parts of the parent, for this name.
+    Sibling(NameBuf),
+    /// From the layer's root, along this path.
+    Absolute(Vec<NameBuf>),
+}
+
+/// What the layers below the one just seen may still add.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Below {
+    Merges,
+    Hidden,
+}
+
+/// The state of a search through the lower layers.
+pub(crate) struct Search<'a> {
+    fs: &'a Shared,
+    target: Target,
+    below: Below,
+    /// Whether some redirect was followed.
+    redirected: Redirected,
+}
+
+/// Whether the upper has a directory of the name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HasUpper {
+    No,
+    Yes,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Redirected {
+    No,
+    Yes,
+}
+
+/// What a search through the lower layers ends with.
+pub(crate) enum Lowers {
+    /// A leaf, with nothing above it.
+    Leaf(LowerLeaf<Node>),
+    /// The directories that merge; maybe none.
+    Dirs(Vec<LowerDir>),
+}
+
+impl<'a> Search<'a> {
+    /// From a name in the lower parts of its parent.
+    pub(crate) fn new(fs: &'a Shared, name: Name<'_>) -> Self {
+        Self { fs, target: Target::Sibling(name.to_owned()), below: Below::Merges, redirected: Redirected::No }
+    }
+
+    /// Ends it before it began: the upper hides all layers.
+    pub(crate) fn hide(&mut self) {
+        self.below = Below::Hidden;
+    }
+
+    /// Goes on below a directory that says where its lower parts are.
+    pub(crate) fn follow(&mut self, redirect: Redirect) {
+        self.redirected = Redirected::Yes;
+        match (&mut self.target, redirect) {
+            (target, Redirect::Absolute(path)) => {
+                // Resumes below opaque ancestors: they hide what is at their own names, not what is elsewhere.
+                self.below = Below::Merges;
+                *target = Target::Absolute(path);
+            }
+            (Target::Sibling(name), Redirect::Sibling(new)) => *name = new,
+            (Target::Absolute(path), Redirect::Sibling(new)) => {
+                if let Some(last) = path.last_mut() {
+                    *last = new;
+                }
+            }
+        }
+    }
+
+    /// Asks layer after layer, from the parent's topmost lower one.
+    ///
+    /// # Errors
+    /// Those of the layers, and of [`OverlayDir::resolve`].
+    pub(crate) fn through(mut self, parent: &OverlayDir, has_upper: HasUpper) -> Result<Lowers> {
+        let fs = self.fs;
+        let mut parents = parent.lowers.iter();
+        let mut next = 0;
+        let mut dirs = Vec::new();
+        while self.below == Below::Merges {
+            let (layer, entry) = match &self.target {
+                Target::Sibling(name) => {
+                    let Some(lower) = parents.next() else { break };
+                    (lower.layer, layer_entry(fs.names, &*lower.dir, name.as_name(), lower.whiteouts)?)
+                }
+                Target::Absolute(_) => {
+                    if next >= fs.lowers.len() {
+                        break;
+                    }
+                    let layer = LayerIndex(u16::try_from(next).map_err(|_| Errno::EIO)?);
+                    (layer, self.walk(layer)?)
+                }
+            };
+            next = usize::from(layer.0) + 1;
+            match entry {
+                None => {}
+                Some(LayerEntry::Whiteout) => break,
+                Some(LayerEntry::Leaf(node)) => {
+                    if has_upper == HasUpper::No && dirs.is_empty() {
+                        fs.refuse_metacopy(&node)?;
+                        return LowerLeaf::new(layer, node).map(Lowers::Leaf);
+                    }
+                    break;
+                }
+                Some(LayerEntry::Dir(dir)) => {
+                    fs.refuse_trap(fs.lower(layer).fs, &*dir)?;
+                    let opaque = Opaque::parse(xattr::of_layer(&*dir, fs.names.opaque)?.as_deref());
+                    if opaque == Opaque::Yes {
+                        self.below = Below::Hidden;
+                    } else if next < fs.lowers.len()
+                        && let Some(redirect) = fs.redirect_of(&*dir)?
+                    {
+                        self.follow(redirect);
+                    }
+                    if self.redirected == Redirected::Yes && fs.options.redirect == RedirectMode::Refuse {
+                        return Err(Error::fault(
+                            Errno::EPERM,
+                            "overlay: a redirect that redirect_dir=nofollow refuses",
+                        ));
+                    }
+                    dirs.push(LowerDir { layer, dir, whiteouts: Whiteouts::of(opaque) });
+                }
+            }
+        }
+        Ok(Lowers::Dirs(dirs))
+    }
+
+    /// The entry at the end of the absolute path in one layer. What its ancestors there say about the layers below
+    /// counts for them.
+    fn walk(&mut self, index: LayerIndex) -> Result<Option<LayerEntry>> {
+        let fs = self.fs;
+        let layer = fs.lower(index);
+        let is_last = usize::from(index.0) + 1 == fs.lowers.len();
+        let Target::Absolute(path) = &mut self.target else { return Ok(None) };
+        let mut dir = Arc::clone(&layer.root);
+        let mut whiteouts = layer.whiteouts;
+        let mut remaining = path.len();
+        loop {
+            // The path grows and shrinks in front of what remains.
+            let at = path.len() - remaining;
+            let Some(name) = path.get(at) else { return Ok(None) };
+            let entry = layer_entry(fs.names, &*dir, name.as_name(), whiteouts)?;
+            remaining -= 1;
+            if remaining == 0 {
+                return Ok(entry);
+            }
+            dir = match entry {
+                None => return Ok(None),
+                // Neither leads on, and both hide what is below.
+                Some(LayerEntry::Whiteout | LayerEntry::Leaf(_)) => return Ok(Some(LayerEntry::Whiteout)),
+                Some(LayerEntry::Dir(dir)) => dir,
+            };
+            fs.refuse_trap(layer.fs, &*dir)?;
+            let opaque = Opaque::parse(xattr::of_layer(&*dir, fs.names.opaque)?.as_deref());
+            whiteouts = Whiteouts::of(opaque);
+            if opaque == Opaque::Yes {
+                self.below = Below::Hidden;
+            } else if !is_last && let Some(redirect) = fs.redirect_of(&*dir)? {
+                self.redirected = Redirected::Yes;
+                match redirect {
+                    Redirect::Sibling(new) => path[at] = new,
+                    Redirect::Absolute(mut new) => {
+                        self.below = Below::Merges;
+                        for name in path.drain(at + 1..) {
+                            push_component(&mut new, name)?;
+                        }
+                        *path = new;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The overlay's behaviour, row by row, over layers in memory.
+
+mod attributes;
+mod copy_up;
+mod faults;
+mod layers;
+mod listing;
+mod names;
+mod rename;
+mod sample;
+#[path = "../support/mod.rs"]
+mod support;
