@@ -58,7 +58,8 @@ impl VirtioDisk {
         DiskName(self.number)
     }
 
-    /// What the machine's owner calls it (`serial=`); may be empty.
+    /// What the machine's owner calls it (`serial=`); may be empty. Only the suites ask: whether they may write to it.
+    #[cfg(any(debug_assertions, feature = "suites"))]
     pub(crate) fn label(&self) -> &[u8] {
         self.label.get().map_or(&[], |label| label)
     }

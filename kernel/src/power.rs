@@ -23,7 +23,8 @@ struct Machine {
 /// What is told to the debug-exit port; QEMU then exits with twice that plus one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// QEMU's status 33.
+    /// QEMU's status 33. Only suites say so: a system that worked switches the power off.
+    #[cfg(any(debug_assertions, feature = "suites"))]
     Success = 0x10,
     /// QEMU's status 35.
     Failure = 0x11,

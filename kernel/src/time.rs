@@ -14,7 +14,7 @@ use drivers::{IrqMutex, apic, clock, rtc};
 use spin::Once;
 
 use crate::traps::irq;
-use crate::{task, wait};
+use crate::task;
 
 static CLOCK: Clock = Clock::new();
 static MEASURED: Once<(IrqMutex<Calibration>, Rates)> = Once::new();
@@ -100,11 +100,6 @@ pub(crate) fn now() -> Timestamp {
 pub(crate) fn set_now(time: Timestamp) {
     let nanos = time.secs.saturating_mul(NANOS_PER_SEC.into()).saturating_add(time.nanos.into());
     WALL.store(nanos.saturating_sub_unsigned(monotonic()), Ordering::Relaxed);
-}
-
-/// Waits until the monotonic clock shows `deadline` or `interrupted` is true.
-pub(crate) fn sleep_until(deadline: u64, interrupted: &dyn Fn() -> bool) {
-    wait::until(&|| interrupted() || is_due(deadline));
 }
 
 /// Whether `deadline` has passed; if not, an interrupt will come when it does. For conditions of [`wait::until`]

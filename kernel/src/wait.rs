@@ -3,16 +3,7 @@
 //! A condition is looked at with interrupts off; if it does not hold, the processor halts and takes interrupts in one
 //! step, so that none can come between the look and the halt and be slept through.
 
-use spin::Once;
 use x86_64::instructions::interrupts;
-
-static IDLE: Once<fn()> = Once::new();
-
-/// Names what to do instead of halting: run another task. It is called with interrupts off, returns with them off, after
-/// at least one interrupt came or at once. The first call counts.
-pub(crate) fn set_idle(idle: fn()) {
-    IDLE.call_once(|| idle);
-}
 
 /// Returns when `done` does. It is asked again after every interrupt, with interrupts off. Where interrupts are off
 /// already (before they are set up, in a report) the processor asks without a pause.
@@ -25,13 +16,8 @@ pub(crate) fn until(done: &dyn Fn() -> bool) {
     }
     interrupts::disable();
     while !done() {
-        match IDLE.get() {
-            Some(idle) => idle(),
-            None => {
-                interrupts::enable_and_hlt();
-                interrupts::disable();
-            }
-        }
+        interrupts::enable_and_hlt();
+        interrupts::disable();
     }
     interrupts::enable();
 }

@@ -104,17 +104,6 @@ fn add_free(region: &Range<u64>, taken: &Taken) {
     }
 }
 
-/// Gives a module's memory to the allocator once nobody reads it any more.
-///
-/// # Safety
-///
-/// Nothing may refer to the module's bytes.
-pub(crate) unsafe fn release_module(range: &Range<u64>) {
-    // SAFETY: the range was kept from the allocator at the start, and the caller gives it up. Its last, partly used
-    // page is left out.
-    unsafe { frames::add(range.start..range.end) };
-}
-
 /// The physical address of kernel memory: of the direct map by arithmetic, of anything else by a walk. `None` where
 /// nothing is mapped.
 pub(crate) fn physical_address(pointer: *const u8) -> Option<u64> {

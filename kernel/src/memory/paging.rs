@@ -315,6 +315,7 @@ pub(crate) fn kernel_physical(address: u64) -> Option<u64> {
 }
 
 /// Whether every kernel page is either not writable or not executable; the first that is both otherwise.
+#[cfg(any(debug_assertions, feature = "suites"))]
 pub(crate) fn writable_and_executable() -> Option<u64> {
     fn visit(table: Table, level: u32, base: u64) -> Option<u64> {
         (0..ENTRIES).find_map(|index| {
