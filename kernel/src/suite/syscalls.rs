@@ -148,6 +148,50 @@ test!(
 
 test!(
     "syscalls",
+    fn a_shared_mapping_and_its_file_are_one() {
+        task::run_as_task(kernel_context(), || {
+            let names = map(1);
+            put(names, b"/tmp/shared\0")?;
+            let fd = call(2, &[names, 0o102, 0o644]) as u64;
+            ensure_eq!(call(77, &[fd, 2 * PAGE]), 0);
+            let first = call(9, &[0, 2 * PAGE, 3, 1, fd, 0]) as u64;
+            let second = call(9, &[0, PAGE, 1, 1, fd, PAGE]) as u64;
+            let buffer = map(1);
+            // Stores reach other mappings at once, and whoever reads the file.
+            put(first + PAGE + 10, b"stored")?;
+            ensure_eq!(get(second + 10, 6)?, b"stored");
+            ensure_eq!(call(17, &[fd, buffer, 6, PAGE + 10]), 6);
+            ensure_eq!(get(buffer, 6)?, b"stored");
+            // Writes reach the mappings.
+            put(buffer, b"written")?;
+            ensure_eq!(call(18, &[fd, buffer, 7, PAGE + 20]), 7);
+            ensure_eq!(get(second + 20, 7)?, b"written");
+            // A page that the file no longer has is gone, and comes back empty.
+            ensure_eq!(call(77, &[fd, 100]), 0);
+            ensure!(get(second, 1).is_err());
+            ensure_eq!(call(77, &[fd, 2 * PAGE]), 0);
+            ensure_eq!(get(first + PAGE, 100)?, [0; 100]);
+            // The last mapping writes what it has when it goes.
+            put(first + 50, b"kept")?;
+            ensure_eq!(call(26, &[first, PAGE, 4]), 0);
+            put(first + 60, b"too")?;
+            ensure_eq!(call(11, &[first, 2 * PAGE]), 0);
+            ensure_eq!(call(11, &[second, PAGE]), 0);
+            ensure_eq!(call(17, &[fd, buffer, 20, 50]), 20);
+            ensure_eq!(get(buffer, 4)?, b"kept");
+            ensure_eq!(get(buffer + 10, 3)?, b"too");
+            // Not without the right to write the file.
+            let reader = call(2, &[names, 0, 0]) as u64;
+            ensure_eq!(call(9, &[0, PAGE, 3, 1, reader, 0]), -13);
+            let mapped = call(9, &[0, PAGE, 1, 1, reader, 0]) as u64;
+            ensure_eq!(call(10, &[mapped, PAGE, 3]), -13);
+            Ok(())
+        })?
+    }
+);
+
+test!(
+    "syscalls",
     fn the_heap_grows_shrinks_and_stays_within_its_bounds() {
         task::run_as_task(kernel_context(), || {
             let start = call(12, &[0]) as u64;

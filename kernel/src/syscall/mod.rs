@@ -34,6 +34,7 @@ use crate::task::{self, SyscallFrame, Task};
 use crate::user::{PathBuffer, UserPtr, UserString};
 
 pub(crate) use system::{RELEASE, VERSION, host_name};
+#[cfg(any(debug_assertions, feature = "suites"))]
 pub(crate) use table::{HIGHEST, name_of};
 
 /// Who makes a system call: its task, and its registers for the few calls that change them.
@@ -119,6 +120,7 @@ pub(crate) extern "C" fn dispatch(frame: &mut SyscallFrame) {
 }
 
 /// Makes a call in the name of the current task from inside the kernel: what suites do.
+#[cfg(any(debug_assertions, feature = "suites"))]
 pub(crate) fn call(number: u64, arguments: [u64; 6]) -> i64 {
     let mut frame = SyscallFrame::first(0, 0);
     frame.rax = number;

@@ -55,6 +55,7 @@ macro_rules! table {
         };
 
         /// The name of a number that has a handler.
+        #[cfg(any(debug_assertions, feature = "suites"))]
         pub(crate) fn name_of(number: usize) -> Option<&'static str> {
             match number {
                 $($number => Some(stringify!($name)),)*

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use base::sync::Mutex;
 use vfs::{Context, Errno, Error, Result};
 
-use super::{ExitStatus, LIMITS, Origin, Process, Signals, SyscallFrame, Task, UserSpace, process, thread};
+use super::{ExitStatus, LIMITS, Origin, Process, Signals, SyscallFrame, Task, process, thread};
 use crate::exec::Image;
 use crate::syscall::abi::RLimit;
 use crate::user::UserPtr;
@@ -71,8 +71,9 @@ fn start(mut context: Context, image: Image, process: &Arc<Process>) -> Result<(
 ///
 /// # Errors
 /// `ENOMEM`, `EAGAIN`.
+#[cfg(any(debug_assertions, feature = "suites"))]
 pub(crate) fn run_as_task<R>(mut context: Context, action: impl FnOnce() -> R) -> Result<R> {
-    let mut space = UserSpace::new()?;
+    let mut space = super::UserSpace::new()?;
     space.place_heap(super::space::PROGRAM_BASE);
     let space = Arc::new(Mutex::new(space));
     let process = Process::new(None).ok_or(Errno::EAGAIN)?;

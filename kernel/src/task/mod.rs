@@ -23,9 +23,9 @@ use base::sync::Mutex;
 use vfs::{Context, Errno, Result};
 
 pub(crate) use entry::SyscallFrame;
-pub(crate) use lifecycle::{
-    Vfork, become_program, die_of, end_all_programs, exit, fork, reserve_init, run_as_task, spawn_program,
-};
+#[cfg(any(debug_assertions, feature = "suites"))]
+pub(crate) use lifecycle::run_as_task;
+pub(crate) use lifecycle::{Vfork, become_program, die_of, end_all_programs, exit, fork, reserve_init, spawn_program};
 pub(crate) use process::{ExitStatus, Process};
 pub(crate) use signal::Signals;
 pub(crate) use space::{Rights, UserSpace};

@@ -178,6 +178,7 @@ fn kernel_stack_top() -> u64 {
 }
 
 /// Puts `task` on the running thread, which has none: for code that acts as a program inside the kernel.
+#[cfg(any(debug_assertions, feature = "suites"))]
 pub(super) fn adopt(task: Task) {
     let thread = SCHEDULER.lock().current.clone();
     let Some(thread) = thread else { return };
