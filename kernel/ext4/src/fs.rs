@@ -219,6 +219,8 @@ impl FileSystem for Ext4 {
         let mut core = self.core.lock();
         if self.health.is_writable() {
             self.reap_queued(&mut core);
+            // Whoever still holds what has no name holds it in vain.
+            self.reap_orphans(&mut core);
         }
         self.discard_windows(&mut core);
         self.commit(&mut core)?;

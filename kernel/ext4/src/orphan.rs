@@ -55,20 +55,26 @@ impl Ext4 {
     /// Frees what is on the list.
     pub(crate) fn free_orphans(&self) {
         let mut core = self.core.lock();
+        self.reap_orphans(&mut core);
+    }
+
+    /// Frees what is on the list, held or not.
+    pub(crate) fn reap_orphans(&self, core: &mut Core) {
         while let Some(inode) = core.orphans.last().cloned() {
-            if self.finish_orphan(&mut core, &inode).is_err() {
+            // An error has been told where it arose; the rest stays for the next mount.
+            if self.finish_orphan(core, &inode).is_err() {
                 return;
             }
         }
-        self.reap_queued(&mut core);
+        self.reap_queued(core);
     }
 
     fn finish_orphan(&self, core: &mut Core, inode: &Arc<Inode>) -> Result<()> {
-        if inode.record.read().links == 0 {
-            log::info!("ext4: freeing orphaned inode {}", inode.ino);
+        if inode.is_nameless() {
+            log::debug!("ext4: freeing orphaned inode {}", inode.ino);
             return self.reap(core, inode);
         }
-        log::info!("ext4: finishing the truncation of inode {}", inode.ino);
+        log::debug!("ext4: finishing the truncation of inode {}", inode.ino);
         let owns = inode.record.read().owns_blocks(&self.geometry);
         while owns
             && self.transact_with(core, CREDITS, inode, |h| h.truncate_step(inode))? == crate::extent::Progress::More

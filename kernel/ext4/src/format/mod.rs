@@ -2,7 +2,7 @@
 //!
 //! It is for blank disks alone: [`is_blank`] decides, and `format` asks it again itself, so that nothing is ever lost.
 //! Tables that nobody reads before they are written (inode tables, bitmaps of untouched groups, the journal's body) are
-//! marked uninitialised instead of being zeroed. [`layout`] says what goes where, [`image`] makes the bytes.
+//! marked uninitialised instead of being zeroed. `layout` says what goes where, `image` makes the bytes.
 
 mod blank;
 mod image;

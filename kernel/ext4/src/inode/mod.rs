@@ -1,7 +1,7 @@
 //! Inodes in memory.
 //!
 //! An [`Inode`] is what the filesystem knows of one; an [`Ext4Node`](crate::node::Ext4Node) is what the outside
-//! holds. The [table](table) maps numbers to both, so that two lookups share one. An inode stays in the table while a node
+//! holds. The [table] maps numbers to both, so that two lookups share one. An inode stays in the table while a node
 //! lives or the running transaction has changed it.
 
 mod reap;
