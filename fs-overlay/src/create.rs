@@ -48,6 +48,7 @@ impl OverlayDir {
         let attributes = NewAttributes::escaped(self, new);
         let node = upper.create_unnamed(&NewNode { xattrs: &attributes.borrowed(), ..*new })?;
         let number = self.core.fs.new_number(&node)?;
+        // Stands for none: a leaf of the upper is told by its inode, whatever its names.
         let name = Name::new(b"#unnamed")?;
         Ok(self.node(name, of_upper(node, number))?.into_node())
     }

@@ -18,7 +18,9 @@ use crate::options::RedirectMode;
 use crate::xattr;
 
 /// Where the next lower layer is asked.
-enum Target {
+enum Target<'a> {
+    /// In the lower parts of the parent, for the name that was asked for.
+    Name(Name<'a>),
     /// In the lower parts of the parent, for this name.
     Sibling(NameBuf),
     /// From the layer's root, along this path.
@@ -35,7 +37,7 @@ enum Below {
 /// The state of a search through the lower layers.
 pub(crate) struct Search<'a> {
     fs: &'a Shared,
-    target: Target,
+    target: Target<'a>,
     below: Below,
     /// Whether some redirect was followed.
     redirected: Redirected,
@@ -64,8 +66,8 @@ pub(crate) enum Lowers {
 
 impl<'a> Search<'a> {
     /// From a name in the lower parts of its parent.
-    pub(crate) fn new(fs: &'a Shared, name: Name<'_>) -> Self {
-        Self { fs, target: Target::Sibling(name.to_owned()), below: Below::Merges, redirected: Redirected::No }
+    pub(crate) fn new(fs: &'a Shared, name: Name<'a>) -> Self {
+        Self { fs, target: Target::Name(name), below: Below::Merges, redirected: Redirected::No }
     }
 
     /// Ends it before it began: the upper hides all layers.
@@ -82,7 +84,7 @@ impl<'a> Search<'a> {
                 self.below = Below::Merges;
                 *target = Target::Absolute(path);
             }
-            (Target::Sibling(name), Redirect::Sibling(new)) => *name = new,
+            (target @ (Target::Name(_) | Target::Sibling(_)), Redirect::Sibling(new)) => *target = Target::Sibling(new),
             (Target::Absolute(path), Redirect::Sibling(new)) => {
                 if let Some(last) = path.last_mut() {
                     *last = new;
@@ -101,12 +103,17 @@ impl<'a> Search<'a> {
         let mut next = 0;
         let mut dirs = Vec::new();
         while self.below == Below::Merges {
-            let (layer, entry) = match &self.target {
-                Target::Sibling(name) => {
+            let sibling = match &self.target {
+                Target::Name(name) => Some(*name),
+                Target::Sibling(name) => Some(name.as_name()),
+                Target::Absolute(_) => None,
+            };
+            let (layer, entry) = match sibling {
+                Some(name) => {
                     let Some(lower) = parents.next() else { break };
-                    (lower.layer, layer_entry(fs.names, &*lower.dir, name.as_name(), lower.whiteouts)?)
+                    (lower.layer, layer_entry(fs.names, &*lower.dir, name, lower.whiteouts)?)
                 }
-                Target::Absolute(_) => {
+                None => {
                     if next >= fs.lowers.len() {
                         break;
                     }
