@@ -148,3 +148,19 @@ small_fixture!(
     Features::LARGE,
     [LARGER_THAN_A_BLOCK]
 );
+
+mod threads {
+    use super::*;
+
+    contract::stress_tests!(OnDisk { make: Make::Ours(4096, 256), plenty: 64 * MIB, without: Features::LARGE });
+}
+
+mod threads_on_small_blocks {
+    use super::*;
+
+    contract::stress_tests!(OnDisk {
+        make: common::disk::OLD,
+        plenty: 64 * MIB,
+        without: Features::LARGE | Features::BIRTH_TIME
+    });
+}

@@ -7,10 +7,11 @@ use std::os::unix::fs::FileExt;
 
 use common::disk::{self, DEFAULT, MIB, Make, OLD, Scratch, arg, fsck_file, load, run};
 use common::linux::{Mount, may_mount};
+use common::raw::Raw;
 use common::snapshot::{assert_same, of_fs, of_linux};
 use common::{mount, mount_read_only, short};
 use contract::dsl::pattern;
-use vfs::{FileSystem, NewKind};
+use vfs::{FileSystem, NewKind, NewNode};
 
 const MAKES: [Make; 3] = [Make::Ours(4096, 256), DEFAULT, OLD];
 
@@ -180,5 +181,96 @@ fn space_of_files_that_were_open_and_unlinked_at_the_cut_is_given_back() {
         fs.unmount().unwrap();
         drop(fs);
         disk::assert_clean(&disk, what);
+    }
+}
+
+#[test]
+fn what_was_synced_is_whole_without_an_unmount() {
+    for make in MAKES {
+        let disk = make.disk(48 * MIB);
+        let fs = mount(disk.clone());
+        let root = short::root(&*fs);
+        let before = fs.statfs().unwrap();
+        let dir = root.mkdir("d").unwrap();
+        for number in 0..300 {
+            dir.file(format!("{number} {}", "d".repeat(number % 90)), pattern(number as u64, number * 30)).unwrap();
+        }
+        fs.sync().unwrap();
+        let expected = of_fs(&*fs).unwrap();
+        let copy = Raw::of(&disk).disk();
+        disk::assert_clean(&copy, &format!("{make:?}: synced"));
+        assert_same(&of_fs(&*mount(copy)).unwrap(), &expected, &format!("{make:?}: synced"));
+
+        // Unlinked and held at the cut: their space comes back, from us and from Linux.
+        let held: Vec<_> = (0..30_usize)
+            .map(|number| {
+                let name = format!("orphan{number}");
+                let file = root.file(&name, pattern(number as u64, 50_000 * (number % 3))).unwrap();
+                root.unlink(&name).unwrap();
+                file
+            })
+            .collect();
+        let unnamed = root.create_unnamed(&NewNode::new(NewKind::File, 0o600)).unwrap();
+        fs.sync().unwrap();
+        let expected = of_fs(&*fs).unwrap();
+        let copy = Raw::of(&disk).disk();
+        let scratch = Scratch::new();
+        let image = scratch.join("image");
+        disk::store(&copy, &image);
+        let again = mount(copy.clone());
+        assert_same(&of_fs(&*again).unwrap(), &expected, &format!("{make:?}: with orphans"));
+        short::unlink(&*again, "d/0 ").unwrap();
+        again.unmount().unwrap();
+        drop(again);
+        disk::assert_clean(&copy, &format!("{make:?}: our orphans freed by us"));
+        if may_mount("freeing our orphans by Linux") {
+            let linux = Mount::new(&image, scratch.join("mounted"), "noatime");
+            assert_same(&of_linux(linux.path()), &expected, &format!("{make:?}: seen by Linux"));
+            linux.unmount();
+            fsck_file(&image).unwrap_or_else(|text| panic!("{make:?}: our orphans freed by Linux: {text}"));
+        }
+        drop((held, unnamed));
+        for entry in dir.list().unwrap() {
+            dir.unlink(&entry.name).unwrap();
+        }
+        drop(dir);
+        root.rmdir("d").unwrap();
+        fs.sync().unwrap();
+        let after = fs.statfs().unwrap();
+        assert_eq!((after.blocks_free, after.files_free), (before.blocks_free, before.files_free), "{make:?}");
+        drop(root);
+        fs.unmount().unwrap();
+        drop(fs);
+        disk::assert_clean(&disk, &format!("{make:?}: all removed"));
+    }
+}
+
+#[test]
+fn statfs_agrees_with_linux() {
+    if !may_mount("counts as Linux tells them") {
+        return;
+    }
+    for make in MAKES {
+        let scratch = Scratch::new();
+        let image = scratch.join("image");
+        let disk = make.disk(64 * MIB);
+        let fs = mount(disk.clone());
+        short::file(&*fs, "f", &pattern(1, 1 << 20)).unwrap();
+        for number in 0..50 {
+            short::mkdir(&*fs, &format!("{number}")).unwrap();
+        }
+        fs.unmount().unwrap();
+        drop(fs);
+        let ours = mount_read_only(disk.clone()).statfs().unwrap();
+        disk::store(&disk, &image);
+        let linux = Mount::new(&image, scratch.join("mounted"), "ro");
+        let theirs = rustix::fs::statfs(arg(linux.path())).unwrap();
+        assert_eq!(
+            (ours.magic, u64::from(ours.block_size), ours.blocks, ours.blocks_free, ours.blocks_available),
+            (theirs.f_type as u64, theirs.f_bsize as u64, theirs.f_blocks, theirs.f_bfree, theirs.f_bavail),
+            "{make:?}"
+        );
+        assert_eq!((ours.files, ours.files_free), (theirs.f_files, theirs.f_ffree), "{make:?}");
+        linux.unmount();
     }
 }

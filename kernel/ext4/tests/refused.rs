@@ -183,7 +183,7 @@ fn what_is_no_ext4_is_refused() {
         sector[7] = 1;
         disk.write(at / 512, &sector).unwrap();
         assert!(matches!(refusal(&disk), MountError::NotExt4));
-        if at < MIB || at > 15 * MIB {
+        if !(MIB..=15 * MIB).contains(&at) {
             assert!(matches!(probe(&*disk).unwrap(), Probe::Unknown(_)), "{at}");
         }
     }

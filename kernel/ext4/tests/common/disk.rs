@@ -104,8 +104,12 @@ pub fn arg(path: &Path) -> &str {
     path.to_str().expect("the tests' own paths are plain")
 }
 
+/// What of an image is not zero, by offset.
 type Pieces = Arc<Vec<(u64, Vec<u8>)>>;
-static MADE: Mutex<Option<HashMap<(Vec<String>, u64), Pieces>>> = Mutex::new(None);
+/// Images by the arguments that made them, and their size.
+type Made = HashMap<(Vec<String>, u64), Pieces>;
+
+static MADE: Mutex<Option<Made>> = Mutex::new(None);
 
 /// A disk with what `mkfs.ext4 ARGS` makes; each is made once.
 pub fn mkfs(args: &[&str], bytes: u64) -> Arc<MemoryDisk> {

@@ -16,6 +16,17 @@ pub fn may_mount(what: &str) -> bool {
     false
 }
 
+/// Runs a program, again and again if it fails.
+fn retry(times: u32, program: &str, args: &[&str]) {
+    for _ in 1..times {
+        if run(program, args).status.success() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    run_ok(program, args);
+}
+
 /// A mounted image; unmounted at the end.
 pub struct Mount {
     at: PathBuf,
@@ -27,19 +38,9 @@ impl Mount {
     pub fn new(image: &Path, at: PathBuf, options: &str) -> Self {
         std::fs::create_dir_all(&at).expect("a mount point can be made");
         let options = format!("loop,{options}");
-        run_ok("mount", &["-t", "ext4", "-o", &options, arg(image), arg(&at)]);
+        // Another process may snatch the loop device that `mount` has found free.
+        retry(5, "mount", &["-t", "ext4", "-o", &options, arg(image), arg(&at)]);
         Self { at, mounted: true }
-    }
-
-    /// As [`new`](Self::new); the error of `mount` if it fails.
-    pub fn attempt(image: &Path, at: PathBuf, options: &str) -> Result<Self, String> {
-        std::fs::create_dir_all(&at).expect("a mount point can be made");
-        let output = run("mount", &["-t", "ext4", "-o", &format!("loop,{options}"), arg(image), arg(&at)]);
-        if output.status.success() {
-            Ok(Self { at, mounted: true })
-        } else {
-            Err(String::from_utf8_lossy(&output.stderr).into_owned())
-        }
     }
 
     /// Where.
@@ -61,13 +62,7 @@ impl Mount {
     pub fn unmount(mut self) {
         self.mounted = false;
         // A child that another test is starting may hold one of our files until it runs its program.
-        for _ in 0..50 {
-            if run("umount", &[arg(&self.at)]).status.success() {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        run_ok("umount", &[arg(&self.at)]);
+        retry(100, "umount", &[arg(&self.at)]);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use block::MemoryDisk;
 use contract::random::Random;
@@ -17,6 +18,9 @@ use crate::common::{context, short};
 /// Nodes that are visited at most: an image may hold cycles.
 const MOST_NODES: usize = 800;
 const MOST_ENTRIES: usize = 1500;
+
+/// How many images were mounted: a test of none tests nothing.
+pub static MOUNTED: AtomicU64 = AtomicU64::new(0);
 
 /// Mounts with a small cache.
 pub fn try_mount(disk: &Arc<MemoryDisk>, mode: MountMode) -> Result<Arc<Ext4>, MountError> {
@@ -166,6 +170,7 @@ pub fn change(fs: &Ext4, random: &mut Random, found: &[(Arc<dyn DirOps>, NameBuf
 /// Mounts, walks, reads, changes, syncs, unmounts.
 pub fn exercise(disk: &Arc<MemoryDisk>, mode: MountMode, random: &mut Random) {
     let Ok(fs) = try_mount(disk, mode) else { return };
+    MOUNTED.fetch_add(1, Ordering::Relaxed);
     let found = walk(&fs);
     change(&fs, random, &found);
     let _ = fs.sync();

@@ -1,5 +1,6 @@
 //! One to six bytes of metadata are not what they were.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use block::MemoryDisk;
@@ -11,7 +12,7 @@ use crate::common::disk::{DEFAULT, MIB, Make, OLD, Scratch, load, mkfs_file};
 use crate::common::linux::{Mount, may_mount};
 use crate::common::raw::{Raw, group, sb};
 use crate::common::{mount, number, short};
-use crate::exercise::exercise;
+use crate::exercise::{MOUNTED, exercise};
 use crate::limits::within_limits;
 
 /// What all files hold: such blocks are no metadata.
@@ -80,12 +81,15 @@ fn left_by_linux() -> Raw {
     Raw::of(&load(&copy))
 }
 
+/// Places of one kind of metadata.
+type Class = Vec<std::ops::Range<usize>>;
+
 /// Places of metadata, by what it is: a class is chosen first, so that small ones are met as often as large ones.
-pub fn places(raw: &Raw) -> Vec<Vec<std::ops::Range<usize>>> {
+pub fn places(raw: &Raw) -> Vec<Class> {
     let size = raw.block_size;
     let whole = |block: u32| raw.block(block)..raw.block(block) + size;
-    let superblock = vec![sb::AT..sb::AT + 0x280];
-    let descriptors = vec![raw.group(0)..raw.group(raw.groups)];
+    let superblock: Class = std::iter::once(sb::AT..sb::AT + 0x280).collect();
+    let descriptors: Class = std::iter::once(raw.group(0)..raw.group(raw.groups)).collect();
     let mut bitmaps = Vec::new();
     let mut tables = Vec::new();
     let mut taken = std::collections::HashSet::new();
@@ -105,7 +109,7 @@ pub fn places(raw: &Raw) -> Vec<Vec<std::ops::Range<usize>>> {
         }
     }
     let journal_blocks = raw.u32(raw.inode(8) + 4) as usize / size;
-    let journal: Vec<_> = (0..journal_blocks)
+    let journal: Class = (0..journal_blocks)
         .map(|logical| raw.file_block(8, logical as u32))
         .inspect(|&block| {
             taken.insert(block as usize);
@@ -122,12 +126,12 @@ pub fn places(raw: &Raw) -> Vec<Vec<std::ops::Range<usize>>> {
             bytes.iter().any(|&byte| byte != 0) && !bytes.iter().all(|&byte| byte == FILL || byte == 0)
         })
         .collect();
-    let mut classes = vec![superblock, descriptors, bitmaps, tables.clone(), tables, others];
-    classes.push(if journal.is_empty() { vec![sb::AT..sb::AT + 0x280] } else { journal });
+    let mut classes = vec![superblock.clone(), descriptors, bitmaps, tables.clone(), tables, others];
+    classes.push(if journal.is_empty() { superblock.clone() } else { journal });
     classes
 }
 
-fn flip(raw: &mut Raw, places: &[Vec<std::ops::Range<usize>>], random: &mut Random) {
+fn flip(raw: &mut Raw, places: &[Class], random: &mut Random) {
     let fixed = random.one_in(3).then(|| random.pick(places).clone());
     for _ in 0..=random.below(6) {
         let class = match &fixed {
@@ -153,8 +157,10 @@ fn run(what: &'static str, base: &Raw, count: u64) {
     let places = places(base);
     let seeds = match std::env::var("STRATA_SEED") {
         Ok(_) => number("STRATA_SEED", 0)..number("STRATA_SEED", 0) + 1,
-        Err(_) => 0..count,
+        Err(_) => 0..number("STRATA_IMAGES", count),
     };
+    let all = seeds.end - seeds.start;
+    let before = MOUNTED.load(Ordering::Relaxed);
     for seed in seeds {
         let mut random = Random::new(seed ^ 0x686f_7374_696c_6500);
         let mut raw = base.clone();
@@ -163,6 +169,8 @@ fn run(what: &'static str, base: &Raw, count: u64) {
         let name = format!("{what}, STRATA_SEED={seed}");
         within_limits(&name, move || judge(&disk, &raw, &mut random));
     }
+    let mounted = MOUNTED.load(Ordering::Relaxed) - before;
+    assert!(mounted * 4 > all || all < 20, "{what}: only {mounted} mounts of {all} images");
 }
 
 fn judge(disk: &Arc<MemoryDisk>, raw: &Raw, random: &mut Random) {
