@@ -13,8 +13,8 @@ use drivers::clock::{Calibration, Clock, Rates};
 use drivers::{IrqMutex, apic, clock, rtc};
 use spin::Once;
 
-use crate::traps::irq;
 use crate::task;
+use crate::traps::irq;
 
 static CLOCK: Clock = Clock::new();
 static MEASURED: Once<(IrqMutex<Calibration>, Rates)> = Once::new();

@@ -248,7 +248,12 @@ pub(crate) fn flush_all() -> Result<()> {
         return Ok(());
     }
     let all: Vec<_> = TABLE.lock().values().filter_map(Weak::upgrade).collect();
-    all.iter().fold(Ok(()), |outcome, shared| outcome.and(shared.flush()))
+    // All of them are flushed, whatever the first failure.
+    let mut outcome = Ok(());
+    for shared in &all {
+        outcome = outcome.and(shared.flush());
+    }
+    outcome
 }
 
 impl UserSpace {
@@ -314,7 +319,11 @@ impl UserSpace {
                 _ => None,
             })
             .collect();
-        objects.iter().fold(Ok(()), |outcome, object| outcome.and(object.write_dirty()))
+        let mut outcome = Ok(());
+        for object in &objects {
+            outcome = outcome.and(object.write_dirty());
+        }
+        outcome
     }
 }
 
