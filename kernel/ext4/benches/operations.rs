@@ -11,9 +11,7 @@ use contract::random::Random;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ext4::format::{FormatOptions, format};
 use ext4::{Ext4, MountMode, MountOptions};
-use vfs::{
-    Cookie, DirEntry, DirOps, Expect, FileOps, FileSystem, FsContext, Name, NewKind, NewNode, NodeOps, Timestamp,
-};
+use vfs::{Cookie, DirEntry, DirOps, Expect, FileOps, FileSystem, FsContext, Name, NewKind, NewNode, Timestamp};
 
 const MIB: usize = 1 << 20;
 
