@@ -24,7 +24,7 @@ fn script() -> PathBuf {
 }
 
 fn run(arguments: &[&str]) -> Guest {
-    run_with(Command::new("timeout").arg("120").arg(script()).arg(env!("CARGO_BIN_EXE_kernel")).args(arguments), "")
+    run_with(Command::new("timeout").arg("900").arg(script()).arg(env!("CARGO_BIN_EXE_kernel")).args(arguments), "")
 }
 
 /// Runs `command` with `input` on its standard input.
