@@ -102,7 +102,7 @@ pub(crate) fn set_now(time: Timestamp) {
     WALL.store(nanos.saturating_sub_unsigned(monotonic()), Ordering::Relaxed);
 }
 
-/// Whether `deadline` has passed; if not, an interrupt will come when it does. For conditions of [`wait::until`]
+/// Whether `deadline` has passed; if not, an interrupt will come when it does. For conditions of `wait::until`
 /// that have an end in time.
 pub(crate) fn is_due(deadline: u64) -> bool {
     let now = monotonic();

@@ -8,7 +8,7 @@
 //! buffers, as many chains as fit are queued, then the device is notified once. Completion is by interrupt; the handler
 //! ([`Disk::on_interrupt`]) does the bookkeeping, and whoever waits looks at a counter of its own batch.
 //!
-//! Locks: [`Disk::state`](Disk), an [`IrqMutex`](crate::IrqMutex), innermost.
+//! Locks: [`Disk::state`](Disk), an [`IrqMutex`], innermost.
 
 mod chain;
 

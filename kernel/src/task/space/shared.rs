@@ -71,7 +71,7 @@ impl Shared {
         self.file.as_ref().map(|file| &file.mapped)
     }
 
-    /// The physical address of the frame of page `index`, which stays until it is [`discard`](Self::discard)ed or the object
+    /// The physical address of the frame of page `index`, which stays until it is discarded or the object
     /// goes.
     pub(super) fn frame(&self, index: u64) -> Result<u64, Fault> {
         let mut pages = self.pages.lock();
