@@ -13,6 +13,7 @@ use vfs::{DeviceNumber, DeviceOps, Errno, OpenDevice, OpenFlags, PollEvents, Res
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::syscall::abi::{Termios, WinSize};
+use crate::task::signal::{Info, SIGINT, SIGQUIT};
 use crate::task::{self, process};
 use crate::{console, time};
 
@@ -52,9 +53,6 @@ const VMIN: usize = 6;
 const VEOL: usize = 11;
 const VWERASE: usize = 14;
 const VLNEXT: usize = 15;
-
-const SIGINT: u8 = 2;
-const SIGQUIT: u8 = 3;
 
 static TERMINAL: Mutex<Terminal> = Mutex::new(Terminal::new());
 
@@ -318,8 +316,8 @@ fn fetch() {
     if let Some(signal) = signal {
         for process in process::all() {
             let meant = group == 0 || process.kinship().group == group;
-            if meant && process.pid() != process::INIT && !process.shields(signal) {
-                process.doom(signal);
+            if meant {
+                process.send(signal, Info::by_kernel());
             }
         }
     }

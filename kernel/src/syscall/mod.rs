@@ -104,9 +104,9 @@ impl Argument for UserString {
 
 /// Runs the call that the registers ask for, and leaves its result in them. Called by the entry code.
 pub(crate) extern "C" fn dispatch(frame: &mut SyscallFrame) {
+    let number = frame.rax;
     // SAFETY: the program is in this call and nowhere else, so nobody has a reference to its task.
     if let Some(task) = unsafe { task::current() } {
-        let number = frame.rax;
         let mut caller = Caller { task, frame };
         let result = match table::HANDLERS.get(number as usize) {
             Some(Some(handler)) => handler(&mut caller),
@@ -115,7 +115,7 @@ pub(crate) extern "C" fn dispatch(frame: &mut SyscallFrame) {
         frame.rax = result;
     }
     if task::needs_attention() {
-        task::attend();
+        task::attend_call(frame, number);
     }
 }
 

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use vfs::{Errno, Fd, PollEvents, Result};
 
 use super::abi::{PollFd, TimeSpec, TimeVal};
-use super::{Answer, Caller};
+use super::{Answer, Caller, signals};
 use crate::task;
 use crate::time;
 use crate::user::{UserArray, UserPtr};
@@ -26,9 +26,17 @@ pub(super) fn poll(caller: &mut Caller<'_>, list: UserPtr<PollFd>, count: u64, t
     wait(caller, list, count, deadline)
 }
 
-/// `ppoll(2)`: the signal mask has no effect, for no handler runs.
-pub(super) fn ppoll(caller: &mut Caller<'_>, list: UserPtr<PollFd>, count: u64, timeout: UserPtr<TimeSpec>) -> Answer {
-    wait(caller, list, count, deadline(timeout)?)
+/// `ppoll(2)`.
+pub(super) fn ppoll(
+    caller: &mut Caller<'_>,
+    list: UserPtr<PollFd>,
+    count: u64,
+    timeout: UserPtr<TimeSpec>,
+    blocked: UserPtr<u64>,
+    size: usize,
+) -> Answer {
+    let deadline = deadline(timeout)?;
+    signals::with_blocked(caller, blocked, size, |caller| wait(caller, list, count, deadline))
 }
 
 fn deadline(timeout: UserPtr<TimeSpec>) -> Result<Option<u64>> {
@@ -105,9 +113,14 @@ pub(super) fn pselect6(
     writing: UserPtr<u64>,
     exceptional: UserPtr<u64>,
     timeout: UserPtr<TimeSpec>,
+    blocked: UserPtr<[u64; 2]>,
 ) -> Answer {
     let deadline = deadline(timeout)?;
-    select_until(caller, count, [reading, writing, exceptional], deadline)
+    // Address and size of the set.
+    let [set, size] = blocked.optional().map_or(Ok([0, 0]), UserPtr::read)?;
+    signals::with_blocked(caller, UserPtr::new(set), size as usize, |caller| {
+        select_until(caller, count, [reading, writing, exceptional], deadline)
+    })
 }
 
 /// What each of the three sets asks, and what answers it.

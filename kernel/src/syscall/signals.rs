@@ -1,12 +1,13 @@
-//! Signals: kept as state; those whose default is to end a program do.
+//! Signals: what a program sets up, sends, waits for; alarms.
 
 use vfs::{Capabilities, Errno, Result};
 
-use super::abi::{SigAction, SigAltStack};
+use super::abi::{ITimerVal, SigAction, SigAltStack, SigInfo, TimeSpec, TimeVal};
 use super::{Answer, Caller, done};
 use crate::task::process::{self, Process};
-use crate::task::signal::{Fate, LAST, ends_by_default};
+use crate::task::signal::{Info, LAST, NO_STACK, SIGKILL};
 use crate::task::{self};
+use crate::time;
 use crate::user::UserPtr;
 
 /// Bytes in a signal set, as every call must say.
@@ -53,7 +54,7 @@ pub(super) fn rt_sigprocmask(
     if size != SET_BYTES {
         return Err(Errno::EINVAL.into());
     }
-    let before = caller.signals.blocked;
+    let before = caller.process().blocked();
     if let Some(new) = new.optional() {
         let set = new.read()?;
         let blocked = match how {
@@ -62,10 +63,7 @@ pub(super) fn rt_sigprocmask(
             2 => set,
             _ => return Err(Errno::EINVAL.into()),
         };
-        if blocked != before {
-            caller.signals.block(blocked);
-            caller.publish();
-        }
+        caller.process().set_blocked(blocked);
     }
     match old.optional() {
         Some(claim) => done(claim.write(&before)),
@@ -73,18 +71,142 @@ pub(super) fn rt_sigprocmask(
     }
 }
 
-/// `rt_sigpending(2)`: a signal that is blocked is gone, not pending.
-pub(super) fn rt_sigpending(_caller: &mut Caller<'_>, set: UserPtr<u64>, size: usize) -> Answer {
+/// `rt_sigpending(2)`.
+pub(super) fn rt_sigpending(caller: &mut Caller<'_>, set: UserPtr<u64>, size: usize) -> Answer {
     if size > SET_BYTES {
         return Err(Errno::EINVAL.into());
     }
-    done(set.write(&0))
+    let process = caller.process();
+    done(set.write(&(process.pending() & process.blocked())))
 }
 
-/// `rt_sigsuspend(2)` and `pause(2)`: no handler will run, so only the end of the program ends the wait.
+/// `rt_sigreturn(2)`: the way back from a handler.
+pub(super) fn rt_sigreturn(caller: &mut Caller<'_>) -> Answer {
+    let rsp = caller.frame.rsp;
+    task::return_from_handler(caller.task, rsp)
+}
+
+/// `pause(2)`.
 pub(super) fn pause(_caller: &mut Caller<'_>) -> Answer {
     task::wait_until(&|| false)?;
     Err(Errno::EINTR.into())
+}
+
+/// Makes a call with another set of signals blocked, if there is one. A signal that ends the call is seen to before the set from
+/// before comes back.
+pub(super) fn with_blocked(
+    caller: &mut Caller<'_>,
+    set: UserPtr<u64>,
+    size: usize,
+    call: impl FnOnce(&mut Caller<'_>) -> Answer,
+) -> Answer {
+    let Some(set) = set.optional() else { return call(caller) };
+    if size != SET_BYTES {
+        return Err(Errno::EINVAL.into());
+    }
+    let set = set.read()?;
+    let before = caller.process().blocked();
+    caller.process().set_blocked(set);
+    let answer = call(caller);
+    match &answer {
+        Err(error) if *error == Errno::EINTR => caller.signals.blocked_before = Some(before),
+        _ => caller.process().set_blocked(before),
+    }
+    answer
+}
+
+/// `rt_sigsuspend(2)`.
+pub(super) fn rt_sigsuspend(caller: &mut Caller<'_>, set: UserPtr<u64>, size: usize) -> Answer {
+    if set.address() == 0 {
+        return Err(Errno::EFAULT.into());
+    }
+    with_blocked(caller, set, size, pause)
+}
+
+/// `rt_sigtimedwait(2)`.
+pub(super) fn rt_sigtimedwait(
+    caller: &mut Caller<'_>,
+    set: UserPtr<u64>,
+    info: UserPtr<SigInfo>,
+    timeout: UserPtr<TimeSpec>,
+    size: usize,
+) -> Answer {
+    if size != SET_BYTES {
+        return Err(Errno::EINVAL.into());
+    }
+    let set = set.read()?;
+    let deadline = match timeout.optional() {
+        Some(claim) => Some(time::monotonic().saturating_add(claim.read()?.to_nanos()?)),
+        None => None,
+    };
+    let process = caller.process().clone();
+    task::wait_until(&|| process.pending() & set != 0 || deadline.is_some_and(time::is_due))?;
+    let (number, origin) = process.take_of(set).ok_or(Errno::EAGAIN)?;
+    if let Some(claim) = info.optional() {
+        let origin_words = [origin.pid as u32, origin.uid];
+        let (code, status) = (origin.code, origin.value);
+        claim.write(&SigInfo {
+            signal: number.into(),
+            errno: 0,
+            code,
+            pad: 0,
+            origin: origin_words,
+            status,
+            rest: [0; 12],
+        })?;
+    }
+    Ok(number.into())
+}
+
+const ITIMER_REAL: u32 = 0;
+
+/// `setitimer(2)`: the one that counts real time.
+pub(super) fn setitimer(
+    caller: &mut Caller<'_>,
+    which: u32,
+    new: UserPtr<ITimerVal>,
+    old: UserPtr<ITimerVal>,
+) -> Answer {
+    if which != ITIMER_REAL {
+        return Err(Errno::EINVAL.into());
+    }
+    let span = |time: TimeVal| {
+        let nanos = i64::checked_mul(time.micros, 1000).ok_or(Errno::EINVAL)?;
+        TimeSpec { secs: time.secs, nanos }.to_nanos()
+    };
+    let new = match new.optional() {
+        Some(claim) => claim.read()?,
+        None => ITimerVal::default(),
+    };
+    let (first, interval) = (span(new.value)?, span(new.interval)?);
+    let first = (first > 0).then(|| time::monotonic().saturating_add(first));
+    let before = caller.process().set_alarm(first, interval);
+    match old.optional() {
+        Some(claim) => done(claim.write(&timer_value(before))),
+        None => Ok(0),
+    }
+}
+
+/// `getitimer(2)`.
+pub(super) fn getitimer(caller: &mut Caller<'_>, which: u32, result: UserPtr<ITimerVal>) -> Answer {
+    if which != ITIMER_REAL {
+        return Err(Errno::EINVAL.into());
+    }
+    done(result.write(&timer_value(caller.process().alarm())))
+}
+
+fn timer_value((rest, interval): (Option<u64>, u64)) -> ITimerVal {
+    // What is left is never shown as nothing.
+    let rest = rest.map_or(0, |rest| rest.next_multiple_of(1000));
+    ITimerVal { interval: TimeVal::from_nanos(interval), value: TimeVal::from_nanos(rest) }
+}
+
+/// `alarm(2)`: in seconds, rounded up.
+pub(super) fn alarm(caller: &mut Caller<'_>, seconds: u32) -> Answer {
+    const SECOND: u64 = 1_000_000_000;
+    let first = (seconds > 0).then(|| time::monotonic().saturating_add(u64::from(seconds) * SECOND));
+    let (rest, _) = caller.process().set_alarm(first, 0);
+    Ok(rest.map_or(0, |rest| rest.div_ceil(SECOND)) as usize)
 }
 
 const SS_ONSTACK: i32 = 1;
@@ -98,7 +220,7 @@ pub(super) fn sigaltstack(caller: &mut Caller<'_>, new: UserPtr<SigAltStack>, ol
     if let Some(new) = new.optional() {
         let stack = new.read()?;
         match stack.flags & !i32::MIN {
-            SS_DISABLE => caller.signals.stack = SigAltStack { base: 0, flags: SS_DISABLE, pad: 0, size: 0 },
+            SS_DISABLE => caller.signals.stack = NO_STACK,
             0 | SS_ONSTACK if stack.size < STACK_MIN => return Err(Errno::ENOMEM.into()),
             0 | SS_ONSTACK => caller.signals.stack = SigAltStack { flags: 0, ..stack },
             _ => return Err(Errno::EINVAL.into()),
@@ -110,10 +232,13 @@ pub(super) fn sigaltstack(caller: &mut Caller<'_>, new: UserPtr<SigAltStack>, ol
     }
 }
 
-/// Sends a signal to the caller itself: it may not return.
+/// Sends a signal to the caller itself; it is seen to at the end of the call.
 pub(super) fn raise(caller: &Caller<'_>, signal: u8) {
-    if caller.signals.fate(signal) == Fate::Ends {
-        task::die_of(signal);
+    let (pid, uid) = (caller.pid(), caller.context.credentials.uid().real);
+    if signal == SIGKILL {
+        caller.process().doom(SIGKILL);
+    } else {
+        caller.process().send(signal, Info::by_kill(pid, uid));
     }
 }
 
@@ -129,13 +254,8 @@ fn send(caller: &Caller<'_>, target: &Process, signal: u8) -> Result<()> {
     if !may_signal(caller, target) {
         return Err(Errno::EPERM.into());
     }
-    if signal == 0 || target.ended().is_some() {
-        return Ok(());
-    }
-    if target.pid() == caller.pid() {
-        raise(caller, signal);
-    } else if target.pid() != process::INIT && ends_by_default(signal) && !target.shields(signal) {
-        target.doom(signal);
+    if signal != 0 {
+        target.send(signal, Info::by_kill(caller.pid(), caller.context.credentials.uid().real));
     }
     Ok(())
 }
@@ -158,20 +278,11 @@ pub(super) fn kill(caller: &mut Caller<'_>, pid: i32, number: i32) -> Answer {
         None => process.pid() != process::INIT && process.pid() != own,
     };
     let mut outcome = Err(Errno::ESRCH.into());
-    let mut includes_caller = false;
     for target in process::all() {
-        if !meant(&target) {
-            continue;
+        if meant(&target) {
+            let sent = send(caller, &target, number);
+            outcome = outcome.or(sent);
         }
-        // The caller is last: it may not come back.
-        includes_caller |= target.pid() == own;
-        let sent = if target.pid() == own { Ok(()) } else { send(caller, &target, number) };
-        if outcome.is_err() {
-            outcome = sent;
-        }
-    }
-    if includes_caller {
-        raise(caller, number);
     }
     done(outcome)
 }

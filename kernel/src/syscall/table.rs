@@ -81,6 +81,7 @@ table! {
     12 brk = memory::brk(address);
     13 rt_sigaction = signals::rt_sigaction(signal, new, old, size);
     14 rt_sigprocmask = signals::rt_sigprocmask(how, new, old, size);
+    15 rt_sigreturn = signals::rt_sigreturn();
     16 ioctl = io::ioctl(fd, command, argument);
     17 pread64 = io::pread64(fd, buffer, count, offset);
     18 pwrite64 = io::pwrite64(fd, buffer, count, offset);
@@ -98,6 +99,9 @@ table! {
     33 dup2 = descriptors::dup2(fd, new);
     34 pause = signals::pause();
     35 nanosleep = time::nanosleep(span, rest);
+    36 getitimer = signals::getitimer(which, result);
+    37 alarm = signals::alarm(seconds);
+    38 setitimer = signals::setitimer(which, new, old);
     39 getpid = process::getpid();
     40 sendfile = io::sendfile(out, input, offset, count);
     41 socket = system::socket();
@@ -163,7 +167,8 @@ table! {
     125 capget = ids::capget(header, data);
     126 capset = ids::capset(header, data);
     127 rt_sigpending = signals::rt_sigpending(set, size);
-    130 rt_sigsuspend = signals::pause();
+    128 rt_sigtimedwait = signals::rt_sigtimedwait(set, info, timeout, size);
+    130 rt_sigsuspend = signals::rt_sigsuspend(set, size);
     131 sigaltstack = signals::sigaltstack(new, old);
     132 utime = attributes::utime(path, times);
     133 mknod = names::mknod(path, mode, device);
@@ -229,8 +234,8 @@ table! {
     267 readlinkat = names::readlinkat(at, path, buffer, size);
     268 fchmodat = attributes::fchmodat(at, path, mode);
     269 faccessat = attributes::faccessat(at, path, mode);
-    270 pselect6 = poll::pselect6(count, reading, writing, exceptional, timeout);
-    271 ppoll = poll::ppoll(list, count, timeout);
+    270 pselect6 = poll::pselect6(count, reading, writing, exceptional, timeout, blocked);
+    271 ppoll = poll::ppoll(list, count, timeout, blocked, size);
     273 set_robust_list = system::set_robust_list(head, size);
     274 get_robust_list = system::get_robust_list(pid, head, size);
     277 sync_file_range = sync::sync_file_range(fd, offset, count, flags);

@@ -15,6 +15,7 @@ use x86_64::VirtAddr;
 use x86_64::registers::model_specific::{Efer, EferFlags, LStar, Msr, SFMask};
 use x86_64::registers::rflags::RFlags;
 
+use crate::traps::TrapFrame;
 use crate::traps::descriptors::{KERNEL_CODE, SYSRET_BASE};
 
 /// A program's registers inside a system call: what it had, and what it will have.
@@ -208,6 +209,42 @@ extern "C" fn syscall_exit() {
 /// A program was about to continue outside user addresses: it is ended.
 extern "C" fn not_canonical() -> ! {
     super::die_of(super::signal::SIGSEGV)
+}
+
+/// The x87 and vector state where `fxrstor64` takes it.
+#[repr(C, align(16))]
+#[derive(Clone, Copy)]
+pub(super) struct AlignedVectors(pub(super) [u8; 512]);
+
+/// Leaves the kernel for a program with all of its registers, rcx and r11 included: by `iretq`.
+///
+/// # Safety
+/// The frame is a program's: its code and stack segments, interrupts on, an address below the end of user addresses; the
+/// vector state has no reserved bit of MXCSR set. Nothing on the current kernel stack is needed any more.
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn leave_whole(frame: &TrapFrame, vectors: &AlignedVectors) -> ! {
+    naked_asm!(
+        "cli",
+        "fxrstor64 [rsi]",
+        "mov rsp, rdi",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop r11",
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rdi",
+        "pop rsi",
+        "pop rbp",
+        "pop rbx",
+        "pop rdx",
+        "pop rcx",
+        "pop rax",
+        "add rsp, 16",
+        "iretq",
+    )
 }
 
 /// Leaves the kernel for a program's first instruction, or a child's.

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use base::sync::Mutex;
 use vfs::{Context, Errno, Error, Result};
 
+use super::signal::{Info, SIGCHLD};
 use super::{ExitStatus, LIMITS, Origin, Process, Signals, SyscallFrame, Task, process, thread};
 use crate::exec::Image;
 use crate::syscall::abi::RLimit;
@@ -169,16 +170,31 @@ pub(crate) fn exit(status: ExitStatus) -> ! {
         // Files and memory first: who waits for the end finds them released.
         drop(task);
         process.end(status);
-        if process.kinship().parent == process::INIT && process.pid() != process::INIT && !init_reaps() {
-            process::forget(process.pid());
+        let parent = process::find(process.kinship().parent).filter(|parent| parent.ended().is_none());
+        match parent {
+            Some(parent) => {
+                parent.send(SIGCHLD, child_ended(&process, status));
+                if parent.disowns_children() {
+                    process::forget(process.pid());
+                }
+            }
+            // Nobody will wait for it, unless it is the first program, for which the boot's thread does.
+            None if process.pid() != process::INIT && process.kinship().parent != 0 => process::forget(process.pid()),
+            None => {}
         }
     }
     thread::end()
 }
 
-/// Whether the first program is there to wait for those whose parents ended.
-fn init_reaps() -> bool {
-    process::find(process::INIT).is_some_and(|init| init.ended().is_none())
+/// What a parent is told of a child's end.
+fn child_ended(child: &Process, status: ExitStatus) -> Info {
+    // CLD_EXITED, CLD_KILLED.
+    let (code, value) = match status {
+        ExitStatus::Code(code) => (1, code.into()),
+        ExitStatus::Signal(signal) => (2, signal.into()),
+    };
+    let uid = child.shown().map_or(0, |shown| shown.ids.uid[0]);
+    Info { code, pid: child.pid(), uid, value }
 }
 
 /// Ends the current task by a signal.

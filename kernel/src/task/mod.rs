@@ -3,11 +3,12 @@
 //! - [`Task`] is what a program is to itself: its memory, descriptors, credentials, signals. Only its own thread touches it.
 //! - [`Process`] is what others know of it: number, parent, how it ended ([`process`]).
 //! - [`thread`] switches between kernel stacks and waits; [`entry`] is the way in and out by `SYSCALL`.
-//! - [`space`] is a program's memory, [`trap`] what happens when it does what it may not, [`lifecycle`] how tasks begin,
-//!   multiply, become other programs and end.
+//! - [`space`] is a program's memory, [`trap`] what happens when it does what it may not, [`deliver`] how signals reach it,
+//!   [`lifecycle`] how tasks begin, multiply, become other programs and end.
 //!
 //! Lock order: process table → process → space → (filesystem locks). The scheduler's lock is innermost.
 
+mod deliver;
 mod entry;
 mod lifecycle;
 pub(crate) mod process;
@@ -22,6 +23,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use base::sync::Mutex;
 use vfs::{Context, Errno, Result};
 
+pub(crate) use deliver::return_from_handler;
+use deliver::{Call, Interrupted};
 pub(crate) use entry::SyscallFrame;
 #[cfg(any(debug_assertions, feature = "suites"))]
 pub(crate) use lifecycle::run_as_task;
@@ -84,7 +87,7 @@ impl Task {
 
     /// Tells others what changed: after its signals, ids, descriptors' table or memory were replaced.
     pub(crate) fn publish(&self) {
-        self.process.publish(self.signals.shielded(), &self.context, &self.space);
+        self.process.publish(&self.signals, &self.context, &self.space);
     }
 
     fn is_fork(&self) -> bool {
@@ -145,14 +148,21 @@ pub(crate) fn needs_attention() -> bool {
     ATTENTION.load(Ordering::Relaxed)
 }
 
-/// What is due before the return to a program: its end by a signal, or the disk's turn.
+/// What is due before a program goes on: signals, or the disk's turn. The program may not come back from it.
 #[cold]
-pub(crate) fn attend() {
+fn attend(to: &mut dyn Interrupted) {
     ATTENTION.store(false, Ordering::Relaxed);
     crate::init::write_back_if_due();
-    // SAFETY: only shared parts of the task are read.
-    let doomed = unsafe { thread::task().as_ref() }.and_then(|task| task.process.doomed_by());
-    if let Some(signal) = doomed {
+    // SAFETY: the program is about to leave the kernel: nothing refers to its task any more.
+    let Some(task) = (unsafe { current() }) else { return };
+    if let Some(signal) = task.process.doomed_by() {
         lifecycle::die_of(signal);
     }
+    deliver::deliver_pending(task, to);
+}
+
+/// [`attend`] at the end of a system call; not inlined into its path.
+#[cold]
+pub(crate) fn attend_call(frame: &mut SyscallFrame, number: u64) {
+    attend(&mut Call { frame, number });
 }

@@ -13,7 +13,9 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use base::sync::Mutex;
 use vfs::{Context, Credentials, FdTable, FsState, Ids};
 
+use super::signal::{Info, SIGALRM, SIGKILL, Signals, UNTOUCHABLE, bit};
 use super::{SharedSpace, UserSpace};
+use crate::time;
 
 /// The first program's number.
 pub(crate) const INIT: i32 = 1;
@@ -73,8 +75,18 @@ pub(crate) struct Process {
     children_time: AtomicU64,
     /// Name and arguments, for `/proc`.
     title: Mutex<Title>,
-    /// Signals that do not end it: those that it blocks, ignores or handles. One bit each, the first for signal 1.
-    shielded: AtomicU64,
+    /// Signals that wait to be seen to, one bit each, the first for signal 1; and where they came from.
+    pending: AtomicU64,
+    origins: Mutex<BTreeMap<u8, Info>>,
+    /// Signals that it does not want to see to now.
+    blocked: AtomicU64,
+    /// Signals that do nothing to it.
+    ignored: AtomicU64,
+    /// Its children are forgotten when they end.
+    disowns_children: AtomicBool,
+    /// When its alarm goes off (`u64::MAX`: never), and how often again, in nanoseconds.
+    alarm: AtomicU64,
+    alarm_interval: AtomicU64,
     /// Its files and memory, for `/proc`.
     shown: Mutex<Option<WeakShown>>,
 }
@@ -153,7 +165,13 @@ impl Process {
             own_time: AtomicU64::new(0),
             children_time: AtomicU64::new(0),
             title: Mutex::new(parent.map(Self::title).unwrap_or_default()),
-            shielded: AtomicU64::new(0),
+            pending: AtomicU64::new(0),
+            origins: Mutex::new(BTreeMap::new()),
+            blocked: AtomicU64::new(parent.map_or(0, Self::blocked)),
+            ignored: AtomicU64::new(0),
+            disowns_children: AtomicBool::new(false),
+            alarm: AtomicU64::new(u64::MAX),
+            alarm_interval: AtomicU64::new(0),
             shown: Mutex::new(None),
         });
         table.by_pid.insert(pid, process.clone());
@@ -191,15 +209,13 @@ impl Process {
         change(&mut self.title.lock());
     }
 
-    /// Whether a signal does not end it.
-    pub(crate) fn shields(&self, signal: u8) -> bool {
-        let bit = 1_u64.checked_shl(u32::from(signal).wrapping_sub(1)).unwrap_or(0);
-        self.shielded.load(Ordering::Relaxed) & bit != 0
-    }
-
-    /// Tells others what the process itself decides: which signals do not end it, and what it has open.
-    pub(super) fn publish(&self, shielded: u64, context: &Context, space: &SharedSpace) {
-        self.shielded.store(shielded, Ordering::Relaxed);
+    /// Tells others what the process itself decides: which signals do nothing to it, and what it has open.
+    pub(super) fn publish(&self, signals: &Signals, context: &Context, space: &SharedSpace) {
+        // Default actions do nothing to the first program: nobody could wait for it.
+        let ignored = if self.pid == INIT { !signals.handled() } else { signals.ignored() };
+        self.ignored.store(ignored, Ordering::Relaxed);
+        self.pending.fetch_and(!ignored, Ordering::Relaxed);
+        self.disowns_children.store(signals.disowns_children(), Ordering::Relaxed);
         *self.shown.lock() = Some(WeakShown {
             files: Arc::downgrade(&context.files),
             fs: Arc::downgrade(&context.fs),
@@ -232,9 +248,102 @@ impl Process {
         super::request_attention();
     }
 
-    /// Whether a signal will end it.
-    pub(super) fn is_doomed(&self) -> bool {
-        self.doom.load(Ordering::Relaxed) != 0
+    /// Sends it a signal between 1 and 64.
+    pub(crate) fn send(&self, signal: u8, origin: Info) {
+        if self.ended().is_some() {
+            return;
+        }
+        if signal == SIGKILL {
+            if self.pid != INIT {
+                self.doom(SIGKILL);
+            }
+            return;
+        }
+        // What is ignored is gone; what is blocked waits, for it may be wanted later.
+        if self.ignored.load(Ordering::Relaxed) & !self.blocked() & bit(signal) == 0 {
+            self.origins.lock().insert(signal, origin);
+            self.pending.fetch_or(bit(signal), Ordering::Relaxed);
+            super::request_attention();
+        }
+    }
+
+    /// Signals that wait, blocked ones included.
+    pub(crate) fn pending(&self) -> u64 {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// Signals that it does not see to now.
+    pub(crate) fn blocked(&self) -> u64 {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    /// Blocks exactly these, as far as they can be.
+    pub(crate) fn set_blocked(&self, set: u64) {
+        self.blocked.store(set & !UNTOUCHABLE, Ordering::Relaxed);
+        if self.is_interrupted() {
+            super::request_attention();
+        }
+    }
+
+    /// Whether there is a signal to see to now.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.ring_alarm();
+        let due = self.pending() & !self.blocked() & !self.ignored.load(Ordering::Relaxed);
+        due != 0 || self.doom.load(Ordering::Relaxed) != 0
+    }
+
+    /// Takes the next signal to see to.
+    pub(super) fn take_signal(&self) -> Option<(u8, Info)> {
+        self.ring_alarm();
+        self.take_of(!self.blocked())
+    }
+
+    /// Takes the next signal of a set that waits, blocked or not.
+    pub(crate) fn take_of(&self, set: u64) -> Option<(u8, Info)> {
+        let due = self.pending() & set;
+        let signal = (due != 0).then(|| due.trailing_zeros() as u8 + 1)?;
+        self.pending.fetch_and(!bit(signal), Ordering::Relaxed);
+        Some((signal, self.origins.lock().remove(&signal).unwrap_or(Info::by_kernel())))
+    }
+
+    /// Sets its alarm: when it goes off first (`None`: never), and how often again (0: never), in nanoseconds. Returns how it was
+    /// set before, the first as the time until then.
+    pub(crate) fn set_alarm(&self, first: Option<u64>, interval: u64) -> (Option<u64>, u64) {
+        let before = self.alarm();
+        self.alarm.store(first.unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.alarm_interval.store(interval, Ordering::Relaxed);
+        // Sets the timer, or rings at once.
+        self.ring_alarm();
+        before
+    }
+
+    /// How its alarm is set: the time until it goes off, and the interval.
+    pub(crate) fn alarm(&self) -> (Option<u64>, u64) {
+        let alarm = Some(self.alarm.load(Ordering::Relaxed)).filter(|&alarm| alarm != u64::MAX);
+        let rest = alarm.map(|alarm| alarm.saturating_sub(time::monotonic()).max(1));
+        (rest, self.alarm_interval.load(Ordering::Relaxed))
+    }
+
+    fn ring_alarm(&self) {
+        let alarm = self.alarm.load(Ordering::Relaxed);
+        if alarm == u64::MAX || !time::is_due(alarm) {
+            return;
+        }
+        let next = match self.alarm_interval.load(Ordering::Relaxed) {
+            0 => u64::MAX,
+            interval => time::monotonic().saturating_add(interval),
+        };
+        self.alarm.store(next, Ordering::Relaxed);
+        self.send(SIGALRM, Info::by_kernel());
+        if next != u64::MAX {
+            // Not due yet: this sets the timer.
+            let _ = time::is_due(next);
+        }
+    }
+
+    /// Whether its children are forgotten when they end.
+    pub(super) fn disowns_children(&self) -> bool {
+        self.disowns_children.load(Ordering::Relaxed)
     }
 
     /// The signal that will end it.

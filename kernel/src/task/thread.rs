@@ -22,6 +22,7 @@ use vfs::{Errno, Result};
 use x86_64::instructions::interrupts;
 use x86_64::registers::model_specific::Msr;
 
+use super::deliver::Call;
 use super::entry::{self, SyscallFrame};
 use super::{Process, SharedSpace, Task};
 use crate::memory::address_space::AddressSpace;
@@ -164,12 +165,15 @@ pub(super) fn spawn(task: Task, frame: &SyscallFrame) -> Result<()> {
 /// A new thread's first code.
 extern "C" fn begin() -> ! {
     after_switch();
+    let frame = (kernel_stack_top() - size_of::<SyscallFrame>() as u64) as *mut SyscallFrame;
     if super::needs_attention() {
-        super::attend();
+        // SAFETY: `spawn` put the frame there, and nobody else knows it.
+        let frame = unsafe { &mut *frame };
+        // No call is made again: this one has its result.
+        super::attend(&mut Call { frame, number: u64::MAX });
     }
-    let top = kernel_stack_top();
-    // SAFETY: `spawn` put the frame at the top of this stack, and nothing on it is needed.
-    unsafe { entry::leave((top - size_of::<SyscallFrame>() as u64) as *const SyscallFrame) }
+    // SAFETY: as above, and nothing on the stack is needed.
+    unsafe { entry::leave(frame) }
 }
 
 fn kernel_stack_top() -> u64 {
@@ -242,7 +246,8 @@ pub(crate) fn wait_until(ready: &dyn Fn() -> bool) -> Result<()> {
         if ready() {
             break Ok(());
         }
-        if is_doomed() {
+        if is_interrupted() {
+            super::request_attention();
             break Err(Errno::EINTR.into());
         }
         let mut scheduler = SCHEDULER.lock();
@@ -253,6 +258,7 @@ pub(crate) fn wait_until(ready: &dyn Fn() -> bool) -> Result<()> {
             // An interrupt that came since the first of them asked is taken here: none is missed.
             interrupts::enable_and_hlt();
             interrupts::disable();
+            crate::dev::look_for_interrupt();
         } else if let Some(next) = scheduler.ring.pop_front() {
             drop(scheduler);
             switch_to(next, Leaving::ForNow);
@@ -264,10 +270,14 @@ pub(crate) fn wait_until(ready: &dyn Fn() -> bool) -> Result<()> {
     outcome
 }
 
-/// Whether the running task was told to end.
-pub(super) fn is_doomed() -> bool {
+/// Whether the running task has a signal to see to.
+fn is_interrupted() -> bool {
     let scheduler = SCHEDULER.lock();
-    scheduler.current.as_ref().and_then(|thread| thread.process.as_ref()).is_some_and(|process| process.is_doomed())
+    scheduler
+        .current
+        .as_ref()
+        .and_then(|thread| thread.process.as_ref())
+        .is_some_and(|process| process.is_interrupted())
 }
 
 /// How long a program runs while others could, in nanoseconds.
@@ -345,7 +355,7 @@ fn after_switch() {
         (scheduler.ended.take(), scheduler.ring.len())
     };
     drop(ended);
-    if is_doomed() {
+    if is_interrupted() {
         super::request_attention();
     }
     if others > 1 {
@@ -397,6 +407,11 @@ fn restore_vectors(state: &VectorState) {
 /// Empties the running program's x87 and vector state, for another program.
 pub(super) fn reset_vectors() {
     restore_vectors(&VectorState::first());
+}
+
+/// The running program's x87 and vector state, but for what the kernel has in the vector registers.
+pub(super) fn save_current() -> [u8; 512] {
+    current_vectors().0
 }
 
 fn current_vectors() -> VectorState {

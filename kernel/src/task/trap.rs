@@ -2,9 +2,9 @@
 
 use crate::traps::{self, Access, Handled, TrapFrame, UserTraps};
 
-use super::signal::{self, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP};
+use super::signal::{self, Info, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP};
 use super::space::{Fault, Rights};
-use super::{lifecycle, process, thread};
+use super::{deliver, lifecycle, process, thread};
 
 struct Traps;
 
@@ -23,7 +23,10 @@ impl UserTraps for Traps {
         // `None`: there is no program, or its memory is in use further up the stack, where no fault is expected.
         match thread::with_space(|space| space.fault(address, wanted)) {
             Some(Ok(())) => Handled::Yes,
-            Some(Err(fault)) if frame.is_from_user() => end_by_fault(address, access, fault, frame),
+            Some(Err(fault)) if frame.is_from_user() => {
+                fault_signal(address, access, fault, frame);
+                Handled::Yes
+            }
             _ => Handled::No,
         }
     }
@@ -38,35 +41,53 @@ impl UserTraps for Traps {
             17 => (SIGBUS, "made a misaligned access"),
             _ => (SIGSEGV, "made a protection fault"),
         };
-        report(signal, frame, format_args!("{what} (exception {}, error {:#x})", frame.vector, frame.error));
-        lifecycle::die_of(signal)
+        let info = Info { code: EXCEPTION, value: frame.rip, ..Info::default() };
+        if handle(frame, signal, info).is_none() {
+            report(signal, frame, format_args!("{what} (exception {}, error {:#x})", frame.vector, frame.error));
+            lifecycle::die_of(signal)
+        }
     }
 
-    fn interrupted(&self, _frame: &mut TrapFrame) {
+    fn interrupted(&self, frame: &mut TrapFrame) {
         crate::dev::look_for_interrupt();
         // One of the others is the boot's, which only waits.
         if thread::others() > 1 {
             thread::yield_now();
         }
         if super::needs_attention() {
-            super::attend();
+            super::attend(frame);
         }
     }
 }
 
-fn end_by_fault(address: u64, access: Access, fault: Fault, frame: &TrapFrame) -> ! {
+/// `si_code` of exceptions other than page faults: `FPE_INTDIV`, `ILL_ILLOPC`, `TRAP_BRKPT` are all 1.
+const EXCEPTION: i32 = 1;
+
+/// Lets the program handle what it did, if it wants to.
+fn handle(frame: &mut TrapFrame, signal: u8, info: Info) -> Option<()> {
+    // SAFETY: the trap came from user mode, so nothing of the kernel refers to the task.
+    let task = unsafe { super::current() }?;
+    deliver::deliver_fault(task, frame, signal, info)
+}
+
+/// A page fault that is the program's mistake: a signal.
+fn fault_signal(address: u64, access: Access, fault: Fault, frame: &mut TrapFrame) {
     let verb = match access {
         Access::Read => "read",
         Access::Write => "wrote",
         Access::Execute => "executed",
     };
-    let (signal, why) = match fault {
-        Fault::NotMapped => (SIGSEGV, "nothing is mapped there"),
-        Fault::Denied => (SIGSEGV, "not allowed there"),
-        Fault::PastEnd => (SIGBUS, "past the end of the file"),
-        Fault::Unreadable => (SIGBUS, "the file cannot be read"),
-        Fault::OutOfMemory => (SIGKILL, "out of memory"),
+    // With `si_code`: SEGV_MAPERR, SEGV_ACCERR, BUS_ADRERR, BUS_OBJERR.
+    let (signal, code, why) = match fault {
+        Fault::NotMapped => (SIGSEGV, 1, "nothing is mapped there"),
+        Fault::Denied => (SIGSEGV, 2, "not allowed there"),
+        Fault::PastEnd => (SIGBUS, 2, "past the end of the file"),
+        Fault::Unreadable => (SIGBUS, 3, "the file cannot be read"),
+        Fault::OutOfMemory => (SIGKILL, 0, "out of memory"),
     };
+    if handle(frame, signal, Info { code, value: address, ..Info::default() }).is_some() {
+        return;
+    }
     report(signal, frame, format_args!("{verb} {address:#x}: {why}"));
     lifecycle::die_of(signal)
 }

@@ -21,9 +21,9 @@ pub(crate) const KERNEL_DATA: u16 = 0x10;
 /// What `STAR[63:48]` holds: `SYSRET` takes the stack segment from 8 above it and code from 16 above.
 pub(crate) const SYSRET_BASE: u16 = 0x13;
 /// User data and stack, with privilege level 3.
-const USER_DATA: u16 = 0x1b;
+pub(crate) const USER_DATA: u16 = 0x1b;
 /// User 64-bit code, with privilege level 3.
-const USER_CODE: u16 = 0x23;
+pub(crate) const USER_CODE: u16 = 0x23;
 const TSS: u16 = 0x28;
 const _: () = assert!(USER_DATA == SYSRET_BASE + 8 && USER_CODE == SYSRET_BASE + 16);
 
