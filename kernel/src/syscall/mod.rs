@@ -102,7 +102,8 @@ impl Argument for UserString {
     }
 }
 
-/// Runs the call that the registers ask for, and leaves its result in them. Called by the entry code.
+/// Runs the call that the registers ask for, and leaves its result in them. Called by the entry code; returns with
+/// interrupts off.
 pub(crate) extern "C" fn dispatch(frame: &mut SyscallFrame) {
     let number = frame.rax;
     // SAFETY: the program is in this call and nowhere else, so nobody has a reference to its task.
@@ -114,9 +115,7 @@ pub(crate) extern "C" fn dispatch(frame: &mut SyscallFrame) {
         };
         frame.rax = result;
     }
-    if task::needs_attention() {
-        task::attend_call(frame, number);
-    }
+    task::attend_call(frame, number);
 }
 
 /// Makes a call in the name of the current task from inside the kernel: what suites do.
@@ -126,6 +125,7 @@ pub(crate) fn call(number: u64, arguments: [u64; 6]) -> i64 {
     frame.rax = number;
     [frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9] = arguments;
     dispatch(&mut frame);
+    x86_64::instructions::interrupts::enable();
     frame.rax as i64
 }
 

@@ -216,9 +216,15 @@ const STACK_MIN: u64 = 2048;
 
 /// `sigaltstack(2)`.
 pub(super) fn sigaltstack(caller: &mut Caller<'_>, new: UserPtr<SigAltStack>, old: UserPtr<SigAltStack>) -> Answer {
-    let before = caller.signals.stack;
+    let mut before = caller.signals.stack;
+    if before.contains(caller.frame.rsp) {
+        before.flags = SS_ONSTACK;
+    }
     if let Some(new) = new.optional() {
         let stack = new.read()?;
+        if before.flags == SS_ONSTACK {
+            return Err(Errno::EPERM.into());
+        }
         match stack.flags & !i32::MIN {
             SS_DISABLE => caller.signals.stack = NO_STACK,
             0 | SS_ONSTACK if stack.size < STACK_MIN => return Err(Errno::ENOMEM.into()),

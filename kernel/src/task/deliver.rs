@@ -9,7 +9,7 @@ use vfs::{Errno, Result};
 
 use super::signal::{self, Effect, Info, SIGSEGV, bit};
 use super::{SyscallFrame, Task, entry, lifecycle, thread};
-use crate::syscall::abi::{SigAction, SigAltStack, SigContext, SigInfo, UContext};
+use crate::syscall::abi::{SigAction, SigContext, SigInfo, UContext};
 use crate::traps::TrapFrame;
 use crate::traps::descriptors::{USER_CODE, USER_DATA};
 use crate::user::UserPtr;
@@ -56,8 +56,9 @@ pub(crate) struct Call<'a> {
 }
 
 /// The calls that begin again after a handler that asked for it (`signal(7)`, "Interruption of system calls"): read, write, open,
-/// ioctl, their vectors, wait4, flock, fcntl, futex.
-const RESTARTABLE: [u64; 15] = [0, 1, 2, 16, 17, 18, 19, 20, 61, 72, 73, 202, 257, 295, 296];
+/// ioctl, their relatives, wait4, flock, fcntl, futex, splice.
+const RESTARTABLE: [u64; 21] =
+    [0, 1, 2, 16, 17, 18, 19, 20, 40, 61, 72, 73, 202, 247, 257, 275, 295, 296, 327, 328, 437];
 
 impl Interrupted for Call<'_> {
     fn registers(&self) -> SigContext {
@@ -97,9 +98,11 @@ impl Interrupted for Call<'_> {
     }
 
     fn enter(&mut self, rip: u64, rsp: u64, arguments: [u64; 3]) {
-        let vectors = self.frame.vectors;
-        let [rdi, rsi, rdx] = arguments;
-        *self.frame = SyscallFrame { vectors, rdi, rsi, rdx, ..SyscallFrame::first(rip, rsp) };
+        [self.frame.rdi, self.frame.rsi, self.frame.rdx] = arguments;
+        self.frame.rip = rip;
+        self.frame.rsp = rsp;
+        self.frame.rax = 0;
+        self.frame.rflags = FIXED_FLAGS;
     }
 
     fn restart(&mut self) {
@@ -143,7 +146,10 @@ impl Interrupted for TrapFrame {
 
     fn vectors(&self) -> Vectors {
         // SAFETY: the entry code saves the vector state right below the frame and restores it from there.
-        unsafe { core::ptr::from_ref(self).cast::<u8>().sub(512).cast::<Vectors>().read() }
+        let mut state = unsafe { core::ptr::from_ref(self).cast::<u8>().sub(512).cast::<Vectors>().read() };
+        // `fxsave64` leaves the end of its area as it was: the kernel's stack is not the program's to see.
+        state[416..].fill(0);
+        state
     }
 
     fn enter(&mut self, rip: u64, rsp: u64, arguments: [u64; 3]) {
@@ -216,18 +222,13 @@ fn run_handler(task: &mut Task, to: &mut dyn Interrupted, number: u8, action: Si
     }
 }
 
-/// Whether `rsp` is on a program's stack for handlers.
-fn is_on(stack: &SigAltStack, rsp: u64) -> bool {
-    stack.size != 0 && rsp > stack.base && rsp - stack.base <= stack.size
-}
-
 fn build(task: &mut Task, to: &mut dyn Interrupted, number: u8, action: SigAction, info: Info) -> Result<()> {
     if action.flags & SA_RESTORER == 0 {
         return Err(Errno::EFAULT.into());
     }
     let mut registers = to.registers();
     let stack = task.signals.stack;
-    let top = if action.flags & SA_ONSTACK != 0 && stack.size != 0 && !is_on(&stack, registers.rsp) {
+    let top = if action.flags & SA_ONSTACK != 0 && stack.size != 0 && !stack.contains(registers.rsp) {
         stack.base.wrapping_add(stack.size)
     } else {
         registers.rsp.wrapping_sub(RED_ZONE)
@@ -238,10 +239,13 @@ fn build(task: &mut Task, to: &mut dyn Interrupted, number: u8, action: SigActio
     // Above the return address, as after a call.
     let rsp = context_at.wrapping_sub(8);
 
+    let is_fault = info.code > 0 && info.code < 0x80 && number != signal::SIGCHLD;
+    if is_fault {
+        registers.exception[3] = info.value;
+    }
     registers.vectors = vectors_at;
     let blocked = task.signals.blocked_before.take().unwrap_or_else(|| task.process().blocked());
     let context = UContext { flags: CONTEXT_FLAGS, link: 0, stack, registers, blocked };
-    let is_fault = info.code > 0 && info.code < 0x80 && number != signal::SIGCHLD;
     let origin = match is_fault {
         true => [info.value as u32, (info.value >> 32) as u32],
         false => [info.pid as u32, info.uid],
@@ -265,14 +269,10 @@ pub(crate) fn return_from_handler(task: &mut Task, rsp: u64) -> ! {
         Ok(restored) => restored,
         Err(_) => lifecycle::die_of(SIGSEGV),
     };
-    if super::needs_attention() {
-        let mut again = Restored { frame, vectors };
-        super::attend(&mut again);
-        let Restored { frame, vectors } = again;
-        // SAFETY: the frame holds a program's state, checked in `restore` or made by `enter`.
-        unsafe { entry::leave_whole(&frame, &vectors) }
-    }
-    // SAFETY: as above.
+    let mut again = Restored { frame, vectors };
+    super::attend_if_needed(&mut again);
+    let Restored { frame, vectors } = again;
+    // SAFETY: the frame holds a program's state, checked in `restore` or made by `enter`.
     unsafe { entry::leave_whole(&frame, &vectors) }
 }
 
@@ -316,7 +316,8 @@ fn restore(task: &mut Task, rsp: u64) -> Result<(TrapFrame, entry::AlignedVector
         vectors.0[24..28].copy_from_slice(&mxcsr.to_le_bytes());
     }
     task.process().set_blocked(context.blocked);
-    if context.stack.size == 0 || !is_on(&task.signals.stack, rsp) {
+    // A handler that is left may have set up another stack, but not from the one that it runs on.
+    if !task.signals.stack.contains(rsp) {
         task.signals.stack = context.stack;
     }
     let SigContext { r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rip, .. } = registers;

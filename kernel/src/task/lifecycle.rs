@@ -133,7 +133,7 @@ pub(crate) fn fork(task: &mut Task, frame: &SyscallFrame, vfork: Vfork) -> Resul
     if vfork == Vfork::Yes {
         let released = child.clone();
         // A doomed parent ends when it returns to its program; the child has its own hold on the memory.
-        let _ = thread::wait_until(&move || released.is_released());
+        let _ = thread::wait_until_or_doomed(&move || released.is_released());
     }
     Ok(child)
 }
@@ -167,13 +167,14 @@ pub(crate) fn exit(status: ExitStatus) -> ! {
     thread::note_time();
     if let Some(task) = thread::abandon() {
         let process = task.process.clone();
+        let ended = child_ended(&task, status);
         // Files and memory first: who waits for the end finds them released.
         drop(task);
         process.end(status);
         let parent = process::find(process.kinship().parent).filter(|parent| parent.ended().is_none());
         match parent {
             Some(parent) => {
-                parent.send(SIGCHLD, child_ended(&process, status));
+                parent.send(SIGCHLD, ended);
                 if parent.disowns_children() {
                     process::forget(process.pid());
                 }
@@ -187,14 +188,13 @@ pub(crate) fn exit(status: ExitStatus) -> ! {
 }
 
 /// What a parent is told of a child's end.
-fn child_ended(child: &Process, status: ExitStatus) -> Info {
+fn child_ended(child: &Task, status: ExitStatus) -> Info {
     // CLD_EXITED, CLD_KILLED.
     let (code, value) = match status {
         ExitStatus::Code(code) => (1, code.into()),
         ExitStatus::Signal(signal) => (2, signal.into()),
     };
-    let uid = child.shown().map_or(0, |shown| shown.ids.uid[0]);
-    Info { code, pid: child.pid(), uid, value }
+    Info { code, pid: child.pid(), uid: child.context.credentials.uid().real, value }
 }
 
 /// Ends the current task by a signal.

@@ -22,6 +22,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use base::sync::Mutex;
 use vfs::{Context, Errno, Result};
+use x86_64::instructions::interrupts;
 
 pub(crate) use deliver::return_from_handler;
 use deliver::{Call, Interrupted};
@@ -144,7 +145,7 @@ pub(crate) fn request_attention() {
 
 /// Whether [`attend`] is to run.
 #[inline]
-pub(crate) fn needs_attention() -> bool {
+fn needs_attention() -> bool {
     ATTENTION.load(Ordering::Relaxed)
 }
 
@@ -161,8 +162,20 @@ fn attend(to: &mut dyn Interrupted) {
     deliver::deliver_pending(task, to);
 }
 
-/// [`attend`] at the end of a system call; not inlined into its path.
-#[cold]
+/// Sees to everything that is due, and leaves interrupts off: one that came between the last look and the return to the program
+/// would be seen to at its next system call only, which may never be.
+#[inline]
+fn attend_if_needed(to: &mut dyn Interrupted) {
+    interrupts::disable();
+    while needs_attention() {
+        interrupts::enable();
+        attend(to);
+        interrupts::disable();
+    }
+}
+
+/// What the end of a system call does: everything that is due. Interrupts are off when it returns.
+#[inline]
 pub(crate) fn attend_call(frame: &mut SyscallFrame, number: u64) {
-    attend(&mut Call { frame, number });
+    attend_if_needed(&mut Call { frame, number });
 }

@@ -166,12 +166,8 @@ pub(super) fn spawn(task: Task, frame: &SyscallFrame) -> Result<()> {
 extern "C" fn begin() -> ! {
     after_switch();
     let frame = (kernel_stack_top() - size_of::<SyscallFrame>() as u64) as *mut SyscallFrame;
-    if super::needs_attention() {
-        // SAFETY: `spawn` put the frame there, and nobody else knows it.
-        let frame = unsafe { &mut *frame };
-        // No call is made again: this one has its result.
-        super::attend(&mut Call { frame, number: u64::MAX });
-    }
+    // SAFETY: `spawn` put the frame there, and nobody else knows it. No call is made again: this one has its result.
+    super::attend_if_needed(&mut Call { frame: unsafe { &mut *frame }, number: u64::MAX });
     // SAFETY: as above, and nothing on the stack is needed.
     unsafe { entry::leave(frame) }
 }
@@ -233,11 +229,32 @@ pub(crate) fn yield_now() {
     }
 }
 
+/// What ends a wait early.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wakes {
+    /// A signal that is to be seen to.
+    Signals,
+    /// Only the end of the task.
+    Doom,
+}
+
 /// Returns when `ready` says so; other threads run meanwhile, and the processor rests when none can.
 ///
 /// # Errors
-/// `EINTR` when the task is to end.
+/// `EINTR` when the task has a signal to see to, or is to end.
 pub(crate) fn wait_until(ready: &dyn Fn() -> bool) -> Result<()> {
+    wait(ready, Wakes::Signals)
+}
+
+/// As [`wait_until`], but signals wait, too.
+///
+/// # Errors
+/// `EINTR` when the task is to end.
+pub(super) fn wait_until_or_doomed(ready: &dyn Fn() -> bool) -> Result<()> {
+    wait(ready, Wakes::Doom)
+}
+
+fn wait(ready: &dyn Fn() -> bool, wakes: Wakes) -> Result<()> {
     let enabled = interrupts::are_enabled();
     interrupts::disable();
     // What this thread did since it last waited may be what another waits for.
@@ -246,7 +263,7 @@ pub(crate) fn wait_until(ready: &dyn Fn() -> bool) -> Result<()> {
         if ready() {
             break Ok(());
         }
-        if is_interrupted() {
+        if is_interrupted(wakes) {
             super::request_attention();
             break Err(Errno::EINTR.into());
         }
@@ -270,14 +287,14 @@ pub(crate) fn wait_until(ready: &dyn Fn() -> bool) -> Result<()> {
     outcome
 }
 
-/// Whether the running task has a signal to see to.
-fn is_interrupted() -> bool {
+/// Whether the running task has something to see to.
+fn is_interrupted(wakes: Wakes) -> bool {
     let scheduler = SCHEDULER.lock();
-    scheduler
-        .current
-        .as_ref()
-        .and_then(|thread| thread.process.as_ref())
-        .is_some_and(|process| process.is_interrupted())
+    let process = scheduler.current.as_ref().and_then(|thread| thread.process.as_ref());
+    process.is_some_and(|process| match wakes {
+        Wakes::Signals => process.is_interrupted(),
+        Wakes::Doom => process.doomed_by().is_some(),
+    })
 }
 
 /// How long a program runs while others could, in nanoseconds.
@@ -355,7 +372,7 @@ fn after_switch() {
         (scheduler.ended.take(), scheduler.ring.len())
     };
     drop(ended);
-    if is_interrupted() {
+    if is_interrupted(Wakes::Signals) {
         super::request_attention();
     }
     if others > 1 {

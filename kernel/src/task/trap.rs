@@ -54,9 +54,7 @@ impl UserTraps for Traps {
         if thread::others() > 1 {
             thread::yield_now();
         }
-        if super::needs_attention() {
-            super::attend(frame);
-        }
+        super::attend_if_needed(frame);
     }
 }
 

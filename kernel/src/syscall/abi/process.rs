@@ -116,4 +116,11 @@ pub(crate) struct SigAltStack {
     pub(crate) size: u64,
 }
 
+impl SigAltStack {
+    /// Whether a program with stack pointer `rsp` runs on it.
+    pub(crate) const fn contains(&self, rsp: u64) -> bool {
+        self.size != 0 && rsp > self.base && rsp - self.base <= self.size
+    }
+}
+
 same_layout!(SigAltStack, linux::sigaltstack { base = ss_sp, flags = ss_flags, size = ss_size });
