@@ -3,7 +3,7 @@
 //! The first disk is looked at before anything is done to it. A blank one is formatted, an ext4 filesystem is mounted, anything
 //! else is left alone, and so is a disk that cannot be mounted: the firmware is then shown read-only, for its owner to look.
 
-mod view;
+mod mounted;
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -23,7 +23,7 @@ use crate::disks::{self, VirtioDisk};
 use crate::logging::phase;
 use crate::memory::frames;
 use crate::{dev, random, time};
-use view::{Claimed, View};
+use mounted::{Hold, Mounted};
 
 /// What lies above the firmware.
 pub(super) enum Upper {
@@ -199,12 +199,12 @@ pub(super) fn mount_disk(index: usize, mode: MountMode) -> Result<Arc<dyn FileSy
     if index == ROOT_DISK
         && let Some(fs) = &*DISK.lock()
     {
-        return Ok(Arc::new(View::new(fs.clone())));
+        return Ok(Arc::new(Mounted::new(fs.clone(), Hold::View)));
     }
     let disk = disks::all().nth(index).ok_or(Errno::ENXIO)?;
     dev::claim_disk(index)?;
     match mount(disk, index, mode) {
-        Ok(fs) => Ok(Arc::new(Claimed::new(fs, index))),
+        Ok(fs) => Ok(Arc::new(Mounted::new(fs, Hold::Own(index)))),
         Err(error) => {
             dev::release_disk(index);
             log::warn!("{}: {error}", disk.name());

@@ -56,6 +56,11 @@ impl FileSystem for ProcFs {
     fn is_read_only(&self) -> bool {
         false
     }
+
+    fn is_volatile(&self) -> bool {
+        // Processes come and go, and `self` is someone else's each time.
+        true
+    }
 }
 
 /// What a node shows.

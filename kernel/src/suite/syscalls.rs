@@ -1,5 +1,6 @@
 //! Numbers, memory, descriptors, processes: what system calls answer, asked from inside the kernel in the name of a program.
 
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::pointers::{call, get, map, put};
@@ -26,6 +27,33 @@ test!(
         });
         log::set_max_level(level);
         outcome?
+    }
+);
+
+test!(
+    "syscalls",
+    fn proc_self_is_each_program_itself() {
+        let own = || {
+            task::run_as_task(kernel_context(), || {
+                let area = map(1);
+                put(area, b"/proc/self\0")?;
+                let length = call(89, &[area, area + 100, 100]);
+                ensure!(length > 0, "readlink: {length}");
+                let target = get(area + 100, length as usize)?;
+                ensure_eq!(String::from_utf8_lossy(&target), call(39, &[]).to_string());
+                Ok(target)
+            })
+        };
+        let first = own()??;
+        ensure!(own()?? != first);
+        // Who is gone is not found any more.
+        task::run_as_task(kernel_context(), || {
+            let area = map(1);
+            put(area, b"/proc/")?;
+            put(area + 6, &first)?;
+            ensure_eq!(call(21, &[area, 0]), -2);
+            Ok(())
+        })?
     }
 );
 
