@@ -42,5 +42,5 @@ mod xattr;
 pub use error::MountError;
 pub use format::{FormatError, FormatOptions, format, is_blank};
 pub use fs::Ext4;
-pub use mount::{Info, MountMode, MountOptions, Probe, probe};
+pub use mount::{Info, MountMode, MountOptions, Probe, probe, recognise};
 pub use node::Ext4Node;

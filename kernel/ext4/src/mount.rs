@@ -268,12 +268,26 @@ pub struct Info {
 /// Looks at a device without changing it.
 ///
 /// # Errors
-/// `EIO`.
+/// `EIO`, `ENOMEM`.
 pub fn probe(device: &dyn BlockDevice) -> Result<Probe> {
+    if let Some(found) = recognise(device) {
+        return Ok(found);
+    }
+    Ok(if is_blank(device)? {
+        Probe::Blank
+    } else {
+        Probe::Unknown(String::from("no filesystem that is known, but the disk is not blank"))
+    })
+}
+
+/// As [`probe`], by the superblock alone: `None` where there is none of ext4's, and the disk may be blank. For who formats next, which
+/// looks at all of the disk itself.
+#[must_use]
+pub fn recognise(device: &dyn BlockDevice) -> Option<Probe> {
     if let Ok(raw) = read_superblock(device)
         && le16(&raw, field::MAGIC) == crate::superblock::MAGIC
     {
-        return Ok(match Geometry::parse(&raw) {
+        return Some(match Geometry::parse(&raw) {
             Ok(geometry) => Probe::Ext4(Info {
                 uuid: geometry.uuid,
                 label: raw[field::VOLUME_NAME..field::VOLUME_NAME + 16]
@@ -289,9 +303,5 @@ pub fn probe(device: &dyn BlockDevice) -> Result<Probe> {
             Err(error) => Probe::Unknown(alloc::format!("{error}")),
         });
     }
-    Ok(if is_blank(device)? {
-        Probe::Blank
-    } else {
-        Probe::Unknown(String::from("no filesystem that is known, but the disk is not blank"))
-    })
+    None
 }

@@ -116,24 +116,25 @@ fn on_disk(disk: &'static VirtioDisk) -> Upper {
 
 /// Sees to it that there is a filesystem.
 fn prepare(disk: &VirtioDisk) -> Result<(), Refusal> {
-    let failed = |error: Error| Refusal::Untouched(format!("it cannot be read: {error}"));
-    match ext4::probe(disk).map_err(failed)? {
-        Probe::Ext4(_) => Ok(()),
-        Probe::Unknown(what) => Err(Refusal::Untouched(what)),
-        Probe::Blank => {
-            let mut seed = [0; 32];
-            random::fill(&mut seed);
-            match ext4::format(disk, &FormatOptions::new(seed, time::now())) {
-                Ok(()) => {
-                    phase("disk", format_args!("{} was blank and is formatted: ext4", disk.name()));
-                    Ok(())
-                }
-                Err(error @ (FormatError::TooSmall { .. } | FormatError::TooLarge { .. } | FormatError::ReadOnly)) => {
-                    Err(Refusal::Unfit(format!("{error}")))
-                }
-                Err(error) => Err(Refusal::Untouched(format!("{error}"))),
-            }
+    match ext4::recognise(disk) {
+        Some(Probe::Ext4(_)) => return Ok(()),
+        Some(Probe::Unknown(what)) => return Err(Refusal::Untouched(what)),
+        Some(Probe::Blank) | None => {}
+    }
+    let mut seed = [0; 32];
+    random::fill(&mut seed);
+    match ext4::format(disk, &FormatOptions::new(seed, time::now())) {
+        Ok(()) => {
+            phase("disk", format_args!("{} was blank and is formatted: ext4", disk.name()));
+            Ok(())
         }
+        Err(error @ (FormatError::TooSmall { .. } | FormatError::TooLarge { .. } | FormatError::ReadOnly)) => {
+            Err(Refusal::Unfit(format!("{error}")))
+        }
+        Err(FormatError::NotBlank) => {
+            Err(Refusal::Untouched("no filesystem that is known, but the disk is not blank".into()))
+        }
+        Err(error) => Err(Refusal::Untouched(format!("{error}"))),
     }
 }
 

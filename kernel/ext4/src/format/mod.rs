@@ -1,6 +1,6 @@
 //! Making a filesystem: [`format`], which writes what `mkfs.ext4` would, in one batch of a few dozen requests.
 //!
-//! It is for blank disks alone: [`is_blank`] decides, and `format` asks it again itself, so that nothing is ever lost.
+//! It is for blank disks alone: `format` itself asks [`is_blank`], so that nothing is ever lost.
 //! Tables that nobody reads before they are written (inode tables, bitmaps of untouched groups, the journal's body) are
 //! marked uninitialised instead of being zeroed. `layout` says what goes where, `image` makes the bytes.
 
@@ -118,14 +118,14 @@ impl From<FormatError> for Error {
 /// # Errors
 /// See [`FormatError`].
 pub fn format(device: &dyn BlockDevice, options: &FormatOptions) -> Result<(), FormatError> {
+    if !is_blank(device)? {
+        return Err(FormatError::NotBlank);
+    }
     let capabilities = device.capabilities();
     if capabilities.read_only {
         return Err(FormatError::ReadOnly);
     }
     let layout = Layout::new(capabilities.sectors * SECTOR_SIZE as u64, options)?;
-    if !is_blank(device)? {
-        return Err(FormatError::NotBlank);
-    }
     let image = Image::new(&layout, options);
     let per_block = u64::from(options.block_size) / SECTOR_SIZE as u64;
     let mut batch: Vec<Io<'_>> =

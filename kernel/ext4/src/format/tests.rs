@@ -53,11 +53,46 @@ fn a_disk_with_one_byte_at_either_end_is_refused_and_left_alone() {
 }
 
 #[test]
-fn data_longer_than_a_four_thousandth_of_the_disk_is_found_wherever_it_lies() {
+fn data_longer_than_a_five_hundredth_of_the_disk_is_found_wherever_it_lies() {
     for at in (1 << 20..62 << 20).step_by(999 * 512) {
         let disk = MemoryDisk::new(64 << 20);
-        disk.write(at / 512, &[7; 24 << 10]).unwrap();
+        disk.write(at / 512, &[7; 136 << 10]).unwrap();
         assert!(!is_blank(&disk).unwrap(), "at {at}");
+    }
+}
+
+#[test]
+fn a_copy_of_a_superblock_is_found_where_filesystems_keep_them() {
+    let mib = 1 << 20;
+    // The first partition, its filesystem's superblock, btrfs's second one, ext4's at groups 1 and 3 of blocks of 1 KiB and of
+    // 4 KiB, XFS's second group, NTFS's middle.
+    for at in [
+        mib,
+        mib + 1024,
+        mib + (64 << 10),
+        64 * mib,
+        8193 << 10,
+        24577 << 10,
+        128 * mib,
+        384 * mib,
+        150 * mib,
+        300 * mib,
+    ] {
+        let disk = MemoryDisk::new(600 * mib);
+        disk.write(at / 512, &[1; 512]).unwrap();
+        assert!(!is_blank(&disk).unwrap(), "at {at}");
+    }
+}
+
+#[test]
+fn a_disk_of_any_size_may_be_looked_at() {
+    for sectors in [0, 1, 7, 8, 2047, 2048, 2049, 4607, 4608, 4609, 8 << 11, (8 << 11) + 1] {
+        let disk = MemoryDisk::new(sectors * 512);
+        assert!(is_blank(&disk).unwrap(), "{sectors}");
+        if sectors > 0 {
+            disk.write(sectors - 1, &[1; 512]).unwrap();
+            assert!(!is_blank(&disk).unwrap(), "{sectors}");
+        }
     }
 }
 
