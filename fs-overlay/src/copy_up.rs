@@ -20,6 +20,7 @@ use crate::format::{Origin, YES};
 use crate::fs::Shared;
 use crate::identity::{FsIndex, Kind, LayerIndex};
 use crate::leaf::{Leaf, Links};
+use crate::metacopy::{Data, Extent};
 use crate::node::OverlayDir;
 use crate::options::SyncMode;
 use crate::xattr::{self, Attributes};
@@ -34,6 +35,8 @@ pub(crate) enum Content {
     Whole,
     /// What is below this size, which becomes the file's, changed now.
     Resized(u64),
+    /// Under `metacopy=on` none, else all.
+    Attributes,
 }
 
 impl OverlayDir {
@@ -69,7 +72,7 @@ impl OverlayDir {
         let (parent, name) = self.position().ok_or(Errno::ENOENT)?;
         let lower = self.lowers.first().ok_or(Errno::ENOENT)?;
         let original = Node::Dir(Arc::clone(&lower.dir));
-        let copy = Copy { fs: &self.core.fs, layer: lower.layer, original: &original, links: Links::One };
+        let copy = Copy { fs: &self.core.fs, layer: lower.layer, original: &original, links: Links::One, data: None };
         let staged = copy.stage(parent.changeable()?, Content::Whole)?;
         let staged_dir = Arc::clone(staged.as_dir()?);
 
@@ -101,6 +104,9 @@ impl<T: Kind + ?Sized> Leaf<T> {
     pub(crate) fn copy_up(&self, content: Content) -> Result<&T> {
         loop {
             if let Some(upper) = self.upper() {
+                if content != Content::Attributes && self.is_partial() {
+                    T::complete(self, content)?;
+                }
                 return Ok(upper);
             }
             self.core.fs.writable()?;
@@ -125,7 +131,13 @@ impl<T: Kind + ?Sized> Leaf<T> {
         let lower = self.lower.as_ref().ok_or(Errno::EIO)?;
         let fs = &*self.core.fs;
         let original = T::into_node(Arc::clone(&lower.node));
-        let copy = Copy { fs, layer: lower.layer, original: &original, links: lower.links };
+        let extent = Extent::of(fs, &original, content);
+        let content = if extent == Extent::Attributes { content } else { content.or_whole() };
+        if matches!(lower.data, Data::Missing) && content == Content::Whole {
+            return Err(Error::fault(Errno::EIO, "overlay: the data of a metacopy file is in no lower layer"));
+        }
+        let data = T::data_elsewhere(self);
+        let copy = Copy { fs, layer: lower.layer, original: &original, links: lower.links, data };
         let position = self.position();
         let staged = match &position {
             Some((parent, _)) => copy.stage(parent.changeable()?, content)?,
@@ -146,7 +158,7 @@ impl<T: Kind + ?Sized> Leaf<T> {
         let upper = T::from_node(staged.clone())
             .ok_or_else(|| Error::fault(Errno::EIO, "overlay: the upper staged a node of another kind"))?;
         let Some((parent, name)) = position else {
-            self.set_upper(upper, number);
+            self.set_upper(upper, number, extent);
             return Ok(());
         };
         let _entries = parent.entries.write();
@@ -157,7 +169,7 @@ impl<T: Kind + ?Sized> Leaf<T> {
                 parent.forget_listing();
             }
         }
-        self.set_upper(upper, number);
+        self.set_upper(upper, number, extent);
         Ok(())
     }
 }
@@ -168,6 +180,8 @@ struct Copy<'a> {
     layer: LayerIndex,
     original: &'a Node,
     links: Links,
+    /// The file that has its content, where that is another.
+    data: Option<&'a Arc<dyn FileOps>>,
 }
 
 impl Copy<'_> {
@@ -187,7 +201,10 @@ impl Copy<'_> {
             FileType::Fifo => NewKind::Fifo,
             FileType::Socket => NewKind::Socket,
         };
-        let mut attributes = xattr::to_copy(self.fs.names, self.original)?;
+        let mut attributes = xattr::to_copy(self.fs.names, self.original.ops())?;
+        if content == Content::Attributes {
+            attributes.push((self.fs.names.metacopy.to_vec(), Vec::new()));
+        }
         // A name that parts from its inode has no origin: several copies would claim it.
         if self.links == Links::One {
             attributes.push((self.fs.names.origin.to_vec(), self.origin()));
@@ -199,15 +216,20 @@ impl Copy<'_> {
         let mut mtime = SetTime::At(attr.mtime);
         let mut size = 0;
         if let (Node::File(from), Node::File(to)) = (self.original, &staged) {
+            let from = self.data.unwrap_or(from);
+            let original_size = if self.data.is_some() { from.attr()?.size } else { attr.size };
             match content {
-                Content::Whole => size = attr.size,
+                Content::Whole => size = original_size,
                 Content::Resized(new) => {
                     size = new;
                     mtime = SetTime::Now;
                 }
+                // The size is there for Linux; `size` says how much is to be made durable.
+                Content::Attributes if original_size > 0 => to.set_len(original_size)?,
+                Content::Attributes => {}
             }
-            copy_data(&**from, &**to, size.min(attr.size))?;
-            if size > attr.size {
+            copy_data(&**from, &**to, size.min(original_size))?;
+            if size > original_size {
                 to.set_len(size)?;
             }
         }
@@ -254,7 +276,7 @@ fn must_copy(name: &[u8]) -> bool {
 }
 
 /// Copies the first `size` bytes of `from`, in chunks; holes stay holes.
-fn copy_data(from: &dyn FileOps, to: &dyn FileOps, size: u64) -> Result<()> {
+pub(crate) fn copy_data(from: &dyn FileOps, to: &dyn FileOps, size: u64) -> Result<()> {
     if size == 0 {
         return Ok(());
     }

@@ -14,7 +14,7 @@ use crate::format::YES;
 use crate::fs::Shared;
 use crate::identity::Kind;
 use crate::leaf::Leaf;
-use crate::lookup::Found;
+use crate::lookup::{Found, UpperLeaf};
 use crate::node::{DirParts, OverlayDir};
 
 impl OverlayDir {
@@ -139,7 +139,7 @@ impl Shared {
 fn of_upper(node: Node, number: u64) -> Found {
     match node {
         Node::Dir(dir) => Found::Dir(DirParts { upper: Some(dir), lowers: Box::default(), redirect: None }, number),
-        leaf => Found::Upper(leaf, number),
+        leaf => Found::Upper(UpperLeaf::whole(leaf), number),
     }
 }
 

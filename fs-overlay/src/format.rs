@@ -67,6 +67,18 @@ impl Names {
     }
 }
 
+/// Checks the value of a `metacopy` attribute: empty, or `{version, length, flags, algorithm}` and a digest.
+///
+/// # Errors
+/// `EIO` for anything else, as Linux.
+pub(crate) fn check_metacopy(value: &[u8]) -> Result<()> {
+    match *value {
+        [] => Ok(()),
+        [0, len, _, _, ..] if usize::from(len) == value.len() => Ok(()),
+        _ => Err(Error::fault(Errno::EIO, "overlay: a metacopy attribute that is none")),
+    }
+}
+
 /// What a directory of a layer says about the layers below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Opaque {
@@ -254,6 +266,16 @@ mod tests {
             assert_eq!(Redirect::parse(good).unwrap().to_bytes(), good);
         }
         assert_eq!(Redirect::parse(&b"/a".repeat(5000)).unwrap_err(), Errno::EINVAL);
+    }
+
+    #[test]
+    fn a_metacopy_is_empty_or_has_the_length_that_it_says() {
+        for good in [&b""[..], &[0, 4, 0, 0], &[0, 6, 0, 1, 7, 7]] {
+            check_metacopy(good).unwrap();
+        }
+        for bad in [&[0][..], &[1, 4, 0, 0], &[0, 5, 0, 0], &[0, 3, 0, 0], &[0, 0, 0, 0, 0]] {
+            assert_eq!(check_metacopy(bad).unwrap_err(), Errno::EIO);
+        }
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) upper: Option<UpperLayer>,
     /// Topmost first.
     pub(crate) lowers: Box<[LowerLayer]>,
+    /// The roots of the data-only layers, topmost first.
+    pub(crate) data_only: Box<[Arc<dyn DirOps>]>,
     /// By [`FsIndex`]; the first is the upper's, or where there is none the topmost lower's.
     pub(crate) filesystems: Box<[LayerFs]>,
     /// The roots of all layers and the work directory: none may be met inside another layer.

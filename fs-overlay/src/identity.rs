@@ -20,6 +20,7 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use vfs::{Errno, FileOps, Name, NameBuf, Node, NodeOps, Result, SpecialOps, SymlinkOps};
 
+use crate::copy_up::Content;
 use crate::leaf::Leaf;
 use crate::node::{Core, OverlayDir};
 
@@ -279,10 +280,17 @@ pub(crate) trait Kind: NodeOps {
     fn into_node(this: Arc<Self>) -> Node;
     /// The overlay's node of this kind.
     fn overlay(leaf: Arc<Leaf<Self>>) -> OverlayNode;
+    /// The file that has the content of `leaf`, where its topmost part has attributes alone.
+    fn data_elsewhere(leaf: &Leaf<Self>) -> Option<&Arc<dyn FileOps>>;
+    /// Gives the part in the upper its data, where that has attributes alone.
+    ///
+    /// # Errors
+    /// Those of the layers.
+    fn complete(leaf: &Leaf<Self>, content: Content) -> Result<()>;
 }
 
 macro_rules! kind {
-    ($ops:ident, $variant:ident) => {
+    ($ops:ident, $variant:ident, $data:expr, $complete:expr) => {
         impl Kind for dyn $ops {
             fn from_node(node: Node) -> Option<Arc<Self>> {
                 match node {
@@ -298,13 +306,21 @@ macro_rules! kind {
             fn overlay(leaf: Arc<Leaf<Self>>) -> OverlayNode {
                 OverlayNode::$variant(leaf)
             }
+
+            fn data_elsewhere(leaf: &Leaf<Self>) -> Option<&Arc<dyn FileOps>> {
+                $data(leaf)
+            }
+
+            fn complete(leaf: &Leaf<Self>, content: Content) -> Result<()> {
+                $complete(leaf, content)
+            }
         }
     };
 }
 
-kind!(FileOps, File);
-kind!(SymlinkOps, Symlink);
-kind!(SpecialOps, Special);
+kind!(FileOps, File, Leaf::data_file, Leaf::complete);
+kind!(SymlinkOps, Symlink, |_| None, |_, _| Ok(()));
+kind!(SpecialOps, Special, |_| None, |_, _| Ok(()));
 
 #[cfg(test)]
 mod tests {

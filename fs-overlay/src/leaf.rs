@@ -6,6 +6,7 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use base::sync::{Mutex, OnceLock};
 use vfs::{
@@ -15,6 +16,7 @@ use vfs::{
 
 use crate::copy_up::Content;
 use crate::identity::{Kind, LayerIndex};
+use crate::metacopy::{Data, Extent};
 use crate::node::{Core, OverlayDir, Place};
 use crate::options::SyncMode;
 use crate::xattr::{self, LAYER_XATTR};
@@ -32,6 +34,8 @@ pub(crate) struct LowerLeaf<N> {
     pub(crate) layer: LayerIndex,
     pub(crate) node: N,
     pub(crate) links: Links,
+    /// Where its content is.
+    pub(crate) data: Data,
 }
 
 impl LowerLeaf<Node> {
@@ -39,14 +43,14 @@ impl LowerLeaf<Node> {
     /// Those of the layer.
     pub(crate) fn new(layer: LayerIndex, node: Node) -> Result<Self> {
         let links = if node.attr()?.nlink > 1 { Links::Several } else { Links::One };
-        Ok(Self { layer, node, links })
+        Ok(Self { layer, node, links, data: Data::Own })
     }
 }
 
 impl<N> LowerLeaf<N> {
     /// The same with another view of the node.
     pub(crate) fn with<M>(self, node: M) -> LowerLeaf<M> {
-        LowerLeaf { layer: self.layer, node, links: self.links }
+        LowerLeaf { layer: self.layer, node, links: self.links, data: self.data }
     }
 }
 
@@ -56,17 +60,24 @@ pub(crate) struct Leaf<T: ?Sized> {
     upper: OnceLock<Arc<T>>,
     /// `None` for what was found in the upper.
     pub(crate) lower: Option<LowerLeaf<Arc<T>>>,
+    /// Where the content of the upper part is, while that has none.
+    data: Data,
+    /// Whether the upper part has attributes alone. Set before the part is, cleared once its data is whole.
+    is_partial: AtomicBool,
     /// A leaf lock.
     place: Mutex<Place>,
 }
 
 impl<T: Kind + ?Sized> Leaf<T> {
-    pub(crate) fn of_upper(core: Core, node: Arc<T>) -> Arc<Self> {
-        Arc::new(Self { core, upper: OnceLock::initialized(node), lower: None, place: Mutex::new(Place::Upper) })
+    pub(crate) fn of_upper(core: Core, node: Arc<T>, data: Data) -> Arc<Self> {
+        let is_partial = AtomicBool::new(!matches!(data, Data::Own));
+        let upper = OnceLock::initialized(node);
+        Arc::new(Self { core, upper, lower: None, data, is_partial, place: Mutex::new(Place::Upper) })
     }
 
     pub(crate) fn of_lower(core: Core, lower: LowerLeaf<Arc<T>>, place: Place) -> Arc<Self> {
-        Arc::new(Self { core, upper: OnceLock::new(), lower: Some(lower), place: Mutex::new(place) })
+        let (data, is_partial) = (Data::Own, AtomicBool::new(false));
+        Arc::new(Self { core, upper: OnceLock::new(), lower: Some(lower), data, is_partial, place: Mutex::new(place) })
     }
 
     /// The part in the upper.
@@ -74,7 +85,7 @@ impl<T: Kind + ?Sized> Leaf<T> {
         self.upper.get()
     }
 
-    /// The part that has the content.
+    /// The part that has the attributes, and unless it is a file's the content.
     ///
     /// # Errors
     /// `EIO`: never, for every leaf has a part; the type cannot say so.
@@ -86,8 +97,27 @@ impl<T: Kind + ?Sized> Leaf<T> {
         }
     }
 
+    /// Whether there is a part in the upper that has attributes alone.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.is_partial.load(Ordering::Acquire)
+    }
+
+    /// Records that the part in the upper has its data.
+    pub(crate) fn set_whole(&self) {
+        self.is_partial.store(false, Ordering::Release);
+    }
+
+    /// Where the content is, if not in the topmost part.
+    pub(crate) fn data(&self) -> &Data {
+        match &self.lower {
+            Some(lower) => &lower.data,
+            None => &self.data,
+        }
+    }
+
     /// Sets the part in the upper; the caller holds the parent's entries, or the node has no name.
-    pub(crate) fn set_upper(&self, upper: Arc<T>, number: u64) {
+    pub(crate) fn set_upper(&self, upper: Arc<T>, number: u64, extent: Extent) {
+        self.is_partial.store(extent == Extent::Attributes, Ordering::Release);
         self.core.moved_to_upper(upper.id().ino, number);
         self.upper.call_once(|| upper);
         let mut place = self.place.lock();
@@ -152,11 +182,15 @@ impl<T: Kind + ?Sized> NodeOps for Leaf<T> {
         if self.is_gone() {
             attr.nlink = 0;
         }
+        if let Some(data) = T::data_elsewhere(self) {
+            let content = data.attr()?;
+            (attr.size, attr.blocks) = (content.size, content.blocks);
+        }
         Ok(attr)
     }
 
     fn set_attr(&self, change: &SetAttr) -> Result<()> {
-        self.copy_up(Content::Whole)?.set_attr(change)
+        self.copy_up(Content::Attributes)?.set_attr(change)
     }
 
     fn xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -169,13 +203,13 @@ impl<T: Kind + ?Sized> NodeOps for Leaf<T> {
     fn set_xattr(&self, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
         self.core.fs.writable()?;
         let name = xattr::check_set(self.core.fs.names, self.top()?, name, mode)?;
-        self.copy_up(Content::Whole)?.set_xattr(&name, value, mode)
+        self.copy_up(Content::Attributes)?.set_xattr(&name, value, mode)
     }
 
     fn remove_xattr(&self, name: &[u8]) -> Result<()> {
         self.core.fs.writable()?;
         let name = xattr::check_remove(self.core.fs.names, self.top()?, name)?;
-        self.copy_up(Content::Whole)?.remove_xattr(&name)
+        self.copy_up(Content::Attributes)?.remove_xattr(&name)
     }
 
     fn list_xattrs(&self, each: &mut dyn FnMut(&[u8])) -> Result<()> {
@@ -198,16 +232,15 @@ impl<T: Kind + ?Sized> NodeOps for Leaf<T> {
 
 impl FileOps for Leaf<dyn FileOps> {
     fn prepare_open(&self, intent: OpenIntent) -> Result<()> {
-        match (intent, self.upper.get()) {
-            (OpenIntent::Read, _) => self.top()?.prepare_open(intent),
-            (OpenIntent::Write | OpenIntent::Truncate, Some(upper)) => upper.prepare_open(intent),
-            (OpenIntent::Write, None) => self.copy_up(Content::Whole)?.prepare_open(intent),
-            (OpenIntent::Truncate, None) => self.copy_up(Content::Resized(0))?.prepare_open(intent),
+        match intent {
+            OpenIntent::Read => self.content()?.prepare_open(intent),
+            OpenIntent::Write => self.copy_up(Content::Whole)?.prepare_open(intent),
+            OpenIntent::Truncate => self.copy_up(Content::Resized(0))?.prepare_open(intent),
         }
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        self.top()?.read_at(offset, buf)
+        self.content()?.read_at(offset, buf)
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<usize> {
@@ -219,12 +252,9 @@ impl FileOps for Leaf<dyn FileOps> {
     }
 
     fn set_len(&self, len: u64) -> Result<()> {
-        match self.upper.get() {
-            Some(upper) => upper.set_len(len),
-            // The copy is made with its new size: one step, and no more data than stays. Whoever copied it up
-            // meanwhile copied it whole, so the size is set in any case.
-            None => self.copy_up(Content::Resized(len))?.set_len(len),
-        }
+        // A copy is made with its new size: one step, and no more data than stays. Whoever copied it up
+        // meanwhile copied it whole, so the size is set in any case.
+        self.copy_up(Content::Resized(len))?.set_len(len)
     }
 
     fn allocate(&self, mode: AllocateMode, offset: u64, len: u64) -> Result<()> {
@@ -232,11 +262,11 @@ impl FileOps for Leaf<dyn FileOps> {
     }
 
     fn seek_data(&self, offset: u64) -> Result<Option<u64>> {
-        self.top()?.seek_data(offset)
+        self.content()?.seek_data(offset)
     }
 
     fn seek_hole(&self, offset: u64) -> Result<Option<u64>> {
-        self.top()?.seek_hole(offset)
+        self.content()?.seek_hole(offset)
     }
 }
 

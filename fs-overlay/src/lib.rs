@@ -66,6 +66,7 @@ mod leaf;
 mod listing;
 mod lookup;
 mod merge;
+mod metacopy;
 mod mount;
 mod node;
 mod options;
@@ -76,6 +77,6 @@ mod search;
 mod xattr;
 
 pub use fs::{OVERLAYFS_MAGIC, OverlayFs};
-pub use mount::{Layer, Layers};
-pub use options::{LOWERS_MAX, MountError, MountOptions, Options, RedirectMode, SyncMode, XattrClass};
+pub use mount::{Layer, Layers, make_upper};
+pub use options::{LOWERS_MAX, MetacopyMode, MountError, MountOptions, Options, RedirectMode, SyncMode, XattrClass};
 pub use xattr::LAYER_XATTR;

@@ -13,8 +13,9 @@ use crate::fs::{LowerLayer, Shared};
 use crate::identity::{FsIndex, Key, Kind, LayerIndex, OverlayNode};
 use crate::leaf::{Leaf, Links, LowerLeaf};
 use crate::merge::{LayerEntry, Whiteouts, layer_entry};
+use crate::metacopy::Data;
 use crate::node::{Core, DirParts, OverlayDir, Place};
-use crate::search::{HasUpper, Lowers, Search};
+use crate::search::{Above, Lowers, Search};
 use crate::xattr;
 
 /// What a name of an overlay directory means.
@@ -22,9 +23,23 @@ pub(crate) enum Found {
     /// A directory: the parts, and its number.
     Dir(DirParts, u64),
     /// A leaf of the upper, and its number.
-    Upper(Node, u64),
+    Upper(UpperLeaf, u64),
     /// A leaf of a lower layer, and its number.
     Lower(LowerLeaf<Node>, u64),
+}
+
+/// A leaf of the upper.
+pub(crate) struct UpperLeaf {
+    pub(crate) node: Node,
+    /// Where its content is.
+    pub(crate) data: Data,
+}
+
+impl UpperLeaf {
+    /// One that has its content.
+    pub(crate) fn whole(node: Node) -> Self {
+        Self { node, data: Data::Own }
+    }
 }
 
 impl Found {
@@ -50,7 +65,7 @@ impl OverlayDir {
     ///
     /// # Errors
     /// Those of the layers; `ELOOP` where a layer contains the root of another; `EPERM` for a redirect that may not be followed
-    /// or a file whose data is elsewhere (`metacopy`); `EINVAL` for a redirect that is none.
+    /// or a file whose data is elsewhere (`metacopy=off`); `EINVAL` for a redirect that is none.
     pub(crate) fn resolve(&self, name: Name<'_>) -> Result<Option<Found>> {
         let fs = &*self.core.fs;
         if self.is_gone() {
@@ -64,10 +79,21 @@ impl OverlayDir {
                 None => {}
                 Some(LayerEntry::Whiteout) => return Ok(None),
                 Some(LayerEntry::Leaf(node)) => {
-                    fs.refuse_metacopy(&node)?;
                     // Listings look at origins only where the mark says so, and both must agree on the number.
                     let number = if self.is_impure()? { fs.original_number(&node)? } else { fs.own_number(&node)? };
-                    return Ok(Some(Found::Upper(node, number)));
+                    let data = match fs.metacopy_of(&node)? {
+                        None => Data::Own,
+                        Some(redirect) => {
+                            if let Some(redirect) = redirect {
+                                search.follow(redirect);
+                            }
+                            match search.through(self, Above::Metacopy)? {
+                                Lowers::Data(data) => Data::below(data),
+                                Lowers::Leaf(_) | Lowers::Dirs(_) => Data::Missing,
+                            }
+                        }
+                    };
+                    return Ok(Some(Found::Upper(UpperLeaf { node, data }, number)));
                 }
                 Some(LayerEntry::Dir(dir)) => {
                     fs.refuse_trap(FsIndex::UPPER, &*dir)?;
@@ -84,8 +110,9 @@ impl OverlayDir {
                 }
             }
         }
-        let has_upper = if upper.is_some() { HasUpper::Yes } else { HasUpper::No };
-        let lowers = match search.through(self, has_upper)? {
+        let above = if upper.is_some() { Above::Dir } else { Above::Nothing };
+        let lowers = match search.through(self, above)? {
+            Lowers::Data(_) => return Err(Error::fault(Errno::EIO, "overlay: data where none was looked for")),
             Lowers::Leaf(leaf) => {
                 let number = fs.number_of_lower(leaf.layer, leaf.node.ops())?;
                 return Ok(Some(Found::Lower(leaf, number)));
@@ -116,11 +143,12 @@ impl OverlayDir {
                 self.share(name, key, number, |core, place| OverlayNode::Dir(OverlayDir::new(core, parts, place)))
             }
             Found::Upper(node, number) => {
+                let UpperLeaf { node, data } = node;
                 let key = Key::Upper(node.id().ino);
                 match node {
-                    Node::File(node) => self.upper_leaf::<dyn FileOps>(name, key, node, number),
-                    Node::Symlink(node) => self.upper_leaf::<dyn SymlinkOps>(name, key, node, number),
-                    Node::Special(node) => self.upper_leaf::<dyn SpecialOps>(name, key, node, number),
+                    Node::File(node) => self.upper_leaf::<dyn FileOps>(name, key, node, data, number),
+                    Node::Symlink(node) => self.upper_leaf::<dyn SymlinkOps>(name, key, node, data, number),
+                    Node::Special(node) => self.upper_leaf::<dyn SpecialOps>(name, key, node, data, number),
                     Node::Dir(_) => Err(Error::fault(Errno::EIO, "overlay: a directory where a leaf was")),
                 }
             }
@@ -139,8 +167,15 @@ impl OverlayDir {
         }
     }
 
-    fn upper_leaf<T: Kind + ?Sized>(&self, name: Name<'_>, key: Key, node: Arc<T>, number: u64) -> Result<OverlayNode> {
-        self.share(name, key, number, |core, _| T::overlay(Leaf::of_upper(core, node)))
+    fn upper_leaf<T: Kind + ?Sized>(
+        &self,
+        name: Name<'_>,
+        key: Key,
+        node: Arc<T>,
+        data: Data,
+        number: u64,
+    ) -> Result<OverlayNode> {
+        self.share(name, key, number, |core, _| T::overlay(Leaf::of_upper(core, node, data)))
     }
 
     fn lower_leaf<T: Kind + ?Sized>(
@@ -194,11 +229,11 @@ impl Shared {
         &self.lowers[usize::from(layer.0)]
     }
 
-    /// The redirect of a layer's directory.
+    /// The redirect of a layer's directory, or of a file without data.
     ///
     /// # Errors
     /// `EINVAL` for one that is broken; those of the layer.
-    pub(crate) fn redirect_of(&self, dir: &dyn DirOps) -> Result<Option<Redirect>> {
+    pub(crate) fn redirect_of<N: NodeOps + ?Sized>(&self, dir: &N) -> Result<Option<Redirect>> {
         xattr::of_layer(dir, self.names.redirect)?.map(|value| Redirect::parse(&value)).transpose()
     }
 
@@ -206,16 +241,6 @@ impl Shared {
     pub(crate) fn refuse_trap(&self, filesystem: FsIndex, dir: &dyn DirOps) -> Result<()> {
         if self.traps.contains(&(filesystem, dir.id().ino)) {
             return Err(Error::fault(Errno::ELOOP, "overlay: a layer contains the root of another layer"));
-        }
-        Ok(())
-    }
-
-    /// Refuses a file whose data is in a lower layer: it reads as zeros here, which must not be taken for its content.
-    pub(crate) fn refuse_metacopy(&self, node: &Node) -> Result<()> {
-        if let Node::File(file) = node
-            && xattr::of_layer(&**file, self.names.metacopy)?.is_some()
-        {
-            return Err(Error::fault(Errno::EPERM, "overlay: a metacopy file, and metacopy is not supported yet"));
         }
         Ok(())
     }

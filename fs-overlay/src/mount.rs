@@ -7,7 +7,9 @@ use core::any::Any;
 
 use base::sync::Mutex;
 use hashbrown::HashSet;
-use vfs::{DirOps, Errno, Error, FileSystem, FsContext, Name, NewKind, NewNode, Node};
+use vfs::{
+    DirOps, Errno, Error, FileSystem, FsContext, Name, NewKind, NewNode, Node, Over, Parent, Publish, SetAttr, SetTime,
+};
 
 use crate::format::{Names, Opaque};
 use crate::fs::{LayerFs, LowerLayer, OverlayFs, Shared, UpperLayer};
@@ -15,7 +17,7 @@ use crate::identity::{Claims, Depth, FsIndex, Key, LayerIndex, Numbering, Table}
 use crate::listing::RecentListings;
 use crate::merge::Whiteouts;
 use crate::node::{Core, DirParts, LowerDir, OverlayDir, Place};
-use crate::options::{LOWERS_MAX, MountError, Options, SyncMode};
+use crate::options::{LOWERS_MAX, MountError, Options, SyncMode, XattrClass};
 use crate::xattr;
 
 /// One layer: a directory of a mounted filesystem.
@@ -45,7 +47,7 @@ pub struct Layers {
     /// The work directory, on the upper's filesystem and outside the upper layer. Nothing is kept in it: it exists for the
     /// sake of Linux, which cannot mount the upper without one, and holds the mark of `fsync=volatile`.
     pub work: Option<Layer>,
-    /// The layers that are only read, topmost first.
+    /// The layers that are only read, topmost first. The last [`Options::data_only`] are asked for the data of files alone.
     pub lowers: Vec<Layer>,
 }
 
@@ -83,9 +85,9 @@ impl OverlayFs {
     /// `ELOOP` for a directory that is two layers; `EBUSY` for an upper in use; the errors of the layers.
     pub fn mount(context: FsContext, layers: Layers, options: Options) -> Result<Arc<Self>, MountError> {
         let refuse = |option: &[u8], reason| MountError::new(Errno::EINVAL, option, reason);
-        if layers.lowers.is_empty() {
+        let Some(merged) = layers.lowers.len().checked_sub(options.data_only).filter(|&count| count > 0) else {
             return Err(refuse(b"lowerdir", "missing"));
-        }
+        };
         if layers.lowers.len() > LOWERS_MAX {
             return Err(refuse(b"lowerdir", "too many lower layers, the limit is 500"));
         }
@@ -111,9 +113,13 @@ impl OverlayFs {
             }
             None => None,
         };
-        let mut lowers = Vec::new();
-        for lower in layers.lowers {
+        let (mut lowers, mut data_only) = (Vec::new(), Vec::new());
+        for (index, lower) in layers.lowers.into_iter().enumerate() {
             let fs = found.add(b"lowerdir", &lower)?;
+            if index >= merged {
+                data_only.push(lower.root);
+                continue;
+            }
             let opaque =
                 xattr::of_layer(&*lower.root, names.opaque).map_err(|error| layer_error(b"lowerdir", error))?;
             lowers.push(LowerLayer {
@@ -138,6 +144,7 @@ impl OverlayFs {
             traps: found.traps,
             upper,
             lowers: lowers.into(),
+            data_only: data_only.into(),
             claims: Claims::default(),
             table: Table::default(),
             recent: RecentListings::default(),
@@ -147,6 +154,25 @@ impl OverlayFs {
         let root = root(&shared).map_err(|error| layer_error(b"lowerdir", error))?;
         Ok(Arc::new(Self { shared, root }))
     }
+}
+
+/// Makes the directory of a new upper layer at `name`, with the attributes of the topmost lower layer's root (mode, owner, extended
+/// attributes, times): the root that the overlay will show is then the lower one's. It appears whole or not at all.
+///
+/// # Errors
+/// `EEXIST`; `EOPNOTSUPP` on a filesystem that cannot hold an upper layer; those of [`vfs::UpperDir::publish`].
+pub fn make_upper(parent: &dyn DirOps, name: Name<'_>, lower: &dyn DirOps) -> Result<Arc<dyn DirOps>, Error> {
+    let parent =
+        parent.as_upper().ok_or_else(|| Error::new(Errno::EOPNOTSUPP, "the filesystem cannot hold an upper layer"))?;
+    let attr = lower.attr()?;
+    let attributes = xattr::to_copy(Names::of(XattrClass::Trusted), lower)?;
+    let xattrs: Vec<(&[u8], &[u8])> = attributes.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let new = NewNode { kind: NewKind::Dir, mode: attr.mode, uid: attr.uid, gid: attr.gid, xattrs: &xattrs };
+    let staged = parent.stage(&new)?;
+    let (atime, mtime) = (SetTime::At(attr.atime), SetTime::At(attr.mtime));
+    staged.ops().set_attr(&SetAttr { atime: Some(atime), mtime: Some(mtime), ..SetAttr::default() })?;
+    parent.publish(name, &staged, &Publish { over: Over::Nothing, parent: Parent::Touched, xattrs: &[] })?;
+    staged.as_dir().cloned()
 }
 
 /// The root directory: all layers' roots merged, whatever they say about each other.

@@ -24,6 +24,19 @@ pub enum RedirectMode {
     Refuse,
 }
 
+/// What the overlay does with files of which only the attributes were copied up, their data being in a layer below (`metacopy=`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MetacopyMode {
+    /// A change of attributes copies up no data, and the data of such files is found (`on`). It needs redirects.
+    Create,
+    /// The data of such files is found, but all copies are whole: the default, for an upper that stays whole keeps what was
+    /// changed whatever the layers below become.
+    #[default]
+    Follow,
+    /// Such a file answers `EPERM` (`off`).
+    Refuse,
+}
+
 /// Under which prefix the overlay keeps its extended attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum XattrClass {
@@ -52,6 +65,11 @@ pub enum SyncMode {
 pub struct Options {
     /// Redirects of directories.
     pub redirect: RedirectMode,
+    /// Copies of attributes without data.
+    pub metacopy: MetacopyMode,
+    /// How many of the lower layers, counted from the lowest, are asked for the data of files alone (`::`, `datadir+=`): their names are
+    /// not seen, and a `redirect` of a file finds what is in them.
+    pub data_only: usize,
     /// The prefix of its own extended attributes.
     pub xattrs: XattrClass,
     /// Durability.
@@ -61,7 +79,7 @@ pub struct Options {
 /// All that `mount(2)` says about an overlay.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MountOptions {
-    /// The paths of the lower layers, topmost first (`lowerdir=`, `lowerdir+=`).
+    /// The paths of the lower layers, topmost first (`lowerdir=`, `lowerdir+=`), the data-only ones last (`datadir+=`).
     pub lowers: Vec<Box<[u8]>>,
     /// The path of the upper layer (`upperdir=`); without one the overlay is read-only.
     pub upper: Option<Box<[u8]>>,
@@ -145,11 +163,18 @@ impl MountOptions {
             _ => Err(MountError::new(Errno::EINVAL, option, "a path is missing")),
         };
         match (key, value) {
-            (b"lowerdir", Some(value)) => self.lowers = lower_paths(option, value)?,
+            (b"lowerdir", Some(value)) => (self.lowers, self.options.data_only) = lower_paths(option, value)?,
+            (b"lowerdir+", _) if self.options.data_only > 0 => {
+                return refuse("a lower layer cannot follow a data-only one");
+            }
             (b"lowerdir+", _) => self.lowers.push(path()?),
+            (b"datadir+", _) if self.lowers.is_empty() => return refuse("needs a lower layer above it"),
+            (b"datadir+", _) => {
+                self.lowers.push(path()?);
+                self.options.data_only += 1;
+            }
             (b"upperdir", _) => self.upper = Some(path()?),
             (b"workdir", _) => self.work = Some(path()?),
-            (b"datadir+", _) => return refuse("data-only lower layers are not supported yet"),
             (b"redirect_dir", Some(value)) => {
                 self.options.redirect = match value {
                     b"on" => RedirectMode::Create,
@@ -174,8 +199,10 @@ impl MountOptions {
             (b"xino", _) => return refuse("must be on, off or auto"),
             (b"uuid", Some(b"on" | b"off" | b"auto" | b"null")) => {}
             (b"uuid", _) => return refuse("must be on, off, auto or null"),
-            (b"index" | b"metacopy" | b"nfs_export" | b"verity", Some(b"off")) => {}
-            (b"index" | b"metacopy" | b"nfs_export" | b"verity", Some(b"on" | b"require")) => {
+            (b"metacopy", Some(b"on")) => self.options.metacopy = MetacopyMode::Create,
+            (b"metacopy", Some(b"off")) => self.options.metacopy = MetacopyMode::Refuse,
+            (b"index" | b"nfs_export" | b"verity", Some(b"off")) => {}
+            (b"index" | b"nfs_export" | b"verity", Some(b"on" | b"require")) => {
                 return refuse("not supported yet, only off is");
             }
             (b"index" | b"metacopy" | b"nfs_export" | b"verity", _) => return refuse("must be on or off"),
@@ -201,6 +228,28 @@ impl MountOptions {
         if self.upper.is_none() && self.options.sync == SyncMode::Volatile {
             return Err(MountError::new(Errno::EINVAL, b"volatile", "meaningless without upperdir"));
         }
+        let refuse = |option: &[u8], reason| Err(MountError::new(Errno::EINVAL, option, reason));
+        if self.options.metacopy == MetacopyMode::Create {
+            if self.options.xattrs == XattrClass::User {
+                return refuse(b"metacopy=on", "conflicts with userxattr");
+            }
+            if self.options.redirect == RedirectMode::Refuse
+                || (self.upper.is_some() && self.options.redirect == RedirectMode::Follow)
+            {
+                return refuse(b"metacopy=on", "needs redirect_dir=on");
+            }
+        }
+        if self.options.data_only > 0 {
+            if self.options.metacopy == MetacopyMode::Refuse {
+                return refuse(b"metacopy=off", "conflicts with data-only lower layers");
+            }
+            if self.options.redirect == RedirectMode::Refuse || self.options.xattrs == XattrClass::User {
+                return refuse(b"lowerdir", "data-only lower layers need redirects");
+            }
+        }
+        if self.options.redirect == RedirectMode::Refuse || self.options.xattrs == XattrClass::User {
+            self.options.metacopy = MetacopyMode::Refuse;
+        }
         if self.options.xattrs == XattrClass::User {
             match redirect {
                 None | Some(b"off" | b"nofollow") => self.options.redirect = RedirectMode::Refuse,
@@ -213,29 +262,34 @@ impl MountOptions {
     }
 }
 
-/// The paths of `lowerdir`, separated by colons.
-fn lower_paths(option: &[u8], value: &[u8]) -> Result<Vec<Box<[u8]>>, MountError> {
+type Paths = Vec<Box<[u8]>>;
+
+/// The paths of `lowerdir`, separated by colons, and how many of them follow double ones.
+fn lower_paths(option: &[u8], value: &[u8]) -> Result<(Paths, usize), MountError> {
     let refuse = |reason| Err(MountError::new(Errno::EINVAL, option, reason));
     if value.is_empty() {
         return refuse("a path is missing");
     }
     let mut paths = Vec::new();
+    let mut data_only = 0;
     let mut parts = split(value, b':').peekable();
     while let Some(part) = parts.next() {
-        if part.is_empty() {
-            let data_only = !paths.is_empty() && parts.peek().is_some_and(|next| !next.is_empty());
-            return refuse(if data_only {
-                "data-only lower layers (::) are not supported yet"
-            } else {
-                "an empty path"
-            });
-        }
+        let part = match part {
+            // What follows a double colon; the layers above are of the other kind.
+            [] if !paths.is_empty() && parts.peek().is_some_and(|next| !next.is_empty()) => {
+                data_only += 1;
+                parts.next().unwrap_or_default()
+            }
+            [] => return refuse("an empty path"),
+            _ if data_only > 0 => return refuse("a lower layer cannot follow a data-only one"),
+            part => part,
+        };
         if paths.len() == LOWERS_MAX {
             return refuse("too many lower layers, the limit is 500");
         }
         paths.push(unescape(part));
     }
-    Ok(paths)
+    Ok((paths, data_only))
 }
 
 /// The parts of `text` between `separator`s that no backslash precedes, still escaped.
@@ -320,6 +374,16 @@ mod tests {
     }
 
     #[test]
+    fn data_only_layers_come_last() {
+        for text in ["lowerdir=/a:/b::/c::/d", "lowerdir+=/a,lowerdir+=/b,datadir+=/c,datadir+=/d"] {
+            let parsed = MountOptions::parse(text.as_bytes()).unwrap();
+            let lowers: Vec<&[u8]> = parsed.lowers.iter().map(|path| &**path).collect();
+            assert_eq!(lowers, [&b"/a"[..], b"/b", b"/c", b"/d"]);
+            assert_eq!((parsed.options.data_only, parsed.options.metacopy), (2, MetacopyMode::Follow));
+        }
+    }
+
+    #[test]
     fn a_refusal_names_the_option() {
         for (text, message) in [
             ("", "overlay: lowerdir: missing (EINVAL)"),
@@ -328,11 +392,29 @@ mod tests {
             ("lowerdir=", "overlay: lowerdir=: a path is missing (EINVAL)"),
             ("lowerdir", "overlay: lowerdir: a value is missing (EINVAL)"),
             ("lowerdir=/l,upperdir", "overlay: upperdir: a path is missing (EINVAL)"),
-            ("lowerdir=/a::/b", "overlay: lowerdir=/a::/b: data-only lower layers (::) are not supported yet (EINVAL)"),
+            ("lowerdir=::/b", "overlay: lowerdir=::/b: an empty path (EINVAL)"),
+            ("lowerdir=/a:::/b", "overlay: lowerdir=/a:::/b: an empty path (EINVAL)"),
+            ("lowerdir=/a::", "overlay: lowerdir=/a::: an empty path (EINVAL)"),
+            ("lowerdir=/a::/b:/c", "overlay: lowerdir=/a::/b:/c: a lower layer cannot follow a data-only one (EINVAL)"),
+            (
+                "lowerdir+=/a,datadir+=/b,lowerdir+=/c",
+                "overlay: lowerdir+=/c: a lower layer cannot follow a data-only one (EINVAL)",
+            ),
+            ("datadir+=/b", "overlay: datadir+=/b: needs a lower layer above it (EINVAL)"),
+            ("lowerdir=/a::/b,metacopy=off", "overlay: metacopy=off: conflicts with data-only lower layers (EINVAL)"),
+            (
+                "lowerdir=/a::/b,redirect_dir=nofollow",
+                "overlay: lowerdir: data-only lower layers need redirects (EINVAL)",
+            ),
+            ("lowerdir=/a,metacopy=on,userxattr", "overlay: metacopy=on: conflicts with userxattr (EINVAL)"),
+            (
+                "lowerdir=/a,upperdir=/u,workdir=/w,metacopy=on,redirect_dir=off",
+                "overlay: metacopy=on: needs redirect_dir=on (EINVAL)",
+            ),
+            ("lowerdir=/a,metacopy=maybe", "overlay: metacopy=maybe: must be on or off (EINVAL)"),
             ("lowerdir=:/b", "overlay: lowerdir=:/b: an empty path (EINVAL)"),
             ("lowerdir=/b:", "overlay: lowerdir=/b:: an empty path (EINVAL)"),
             ("lowerdir=/l,index=on", "overlay: index=on: not supported yet, only off is (EINVAL)"),
-            ("lowerdir=/l,metacopy=on", "overlay: metacopy=on: not supported yet, only off is (EINVAL)"),
             (
                 "lowerdir=/l,redirect_dir=maybe",
                 "overlay: redirect_dir=maybe: must be on, off, follow or nofollow (EINVAL)",

@@ -12,13 +12,14 @@ use core::any::Any;
 
 use base::sync::RwLockWriteGuard;
 use vfs::{
-    Errno, Error, Name, NameBuf, RenameMode, RenameOp, Result, SourceLeft, Subject, UpperRename, UpperRenameMode,
-    XattrChange,
+    Errno, Error, FileOps, Name, NameBuf, RenameMode, RenameOp, Result, SourceLeft, Subject, UpperRename,
+    UpperRenameMode, XattrChange,
 };
 
 use crate::copy_up::Content;
 use crate::format::{REDIRECT_MAX, Redirect, YES, path_bytes};
 use crate::identity::OverlayNode;
+use crate::leaf::Leaf;
 use crate::lookup::Found;
 use crate::node::{Core, OverlayDir};
 use crate::options::RedirectMode;
@@ -206,7 +207,15 @@ impl OverlayDir {
     /// `EXDEV` where that cannot be said: redirects are off, or too long.
     fn marks(&self, to: &Self, name: Name<'_>, node: &OverlayNode) -> Result<Marks> {
         let none = Marks { redirect: None, redirect_bytes: Vec::new(), opaque: Opacity::AsIs };
-        let OverlayNode::Dir(dir) = node else { return Ok(none) };
+        let dir = match node {
+            OverlayNode::Dir(dir) => dir,
+            OverlayNode::File(file) if file.is_partial() => {
+                let redirect = self.file_redirect(to, name, file)?;
+                let redirect_bytes = redirect.as_ref().map(Redirect::to_bytes).unwrap_or_default();
+                return Ok(Marks { redirect, redirect_bytes, ..none });
+            }
+            OverlayNode::File(_) | OverlayNode::Symlink(_) | OverlayNode::Special(_) => return Ok(none),
+        };
         if dir.lowers.is_empty() {
             let opaque = if to.lowers.is_empty() { Opacity::AsIs } else { Opacity::Opaque };
             return Ok(Marks { opaque, ..none });
@@ -214,42 +223,57 @@ impl OverlayDir {
         let redirect = match (dir.redirect(), core::ptr::eq(self, to)) {
             (Some(_), true) | (Some(Redirect::Absolute(_)), false) => return Ok(none),
             (None, true) => Redirect::Sibling(name.to_owned()),
-            (None | Some(Redirect::Sibling(_)), false) => dir.absolute_redirect()?,
+            (None | Some(Redirect::Sibling(_)), false) => absolute_redirect(dir.redirect(), dir.position())?,
         };
         Ok(Marks { redirect_bytes: redirect.to_bytes(), redirect: Some(redirect), opaque: Opacity::AsIs })
     }
 
-    /// Where the lower parts of this directory are, from the root of the layers: up through its ancestors, each at the name that
-    /// its own redirect gives, to the first that is itself redirected by an absolute path.
-    fn absolute_redirect(&self) -> Result<Redirect> {
-        let too_long = || Error::new(Errno::EXDEV, "redirect over 256 bytes");
-        let mut reversed: Vec<NameBuf> = Vec::new();
-        let mut length = 0;
-        let mut redirect = self.redirect();
-        let mut position = self.position();
-        while let Some((parent, name)) = position {
-            let component = match redirect {
-                Some(Redirect::Absolute(path)) => {
-                    reversed.extend(path.into_iter().rev());
-                    break;
-                }
-                Some(Redirect::Sibling(name)) => name,
-                None => name,
-            };
-            length += 1 + component.as_bytes().len();
-            if length > REDIRECT_MAX {
-                return Err(too_long());
+    /// The redirect that leads from the new name of a file without data, which is at `name` here, to its data; `None` if one
+    /// leads there already. A file with other names needs an absolute one, for it holds for all of them.
+    fn file_redirect(&self, to: &Self, name: Name<'_>, file: &Leaf<dyn FileOps>) -> Result<Option<Redirect>> {
+        let upper = file.upper().ok_or(Errno::EROFS)?;
+        let stays = core::ptr::eq(self, to) && file.content()?.attr()?.nlink == 1;
+        match (self.core.fs.redirect_of(&**upper)?, stays) {
+            (Some(_), true) | (Some(Redirect::Absolute(_)), false) => Ok(None),
+            (None, true) => Ok(Some(Redirect::Sibling(name.to_owned()))),
+            (redirect @ (None | Some(Redirect::Sibling(_))), false) => {
+                absolute_redirect(redirect, Some((self.this()?, name.to_owned()))).map(Some)
             }
-            reversed.push(component);
-            redirect = parent.redirect();
-            position = parent.position();
         }
-        reversed.reverse();
-        if path_bytes(&reversed).len() > REDIRECT_MAX {
+    }
+}
+
+/// Where the lower parts of what has this redirect and position are, from the root of the layers: up through its ancestors, each
+/// at the name that its own redirect gives, to the first that is itself redirected by an absolute path.
+fn absolute_redirect(
+    mut redirect: Option<Redirect>,
+    mut position: Option<(Arc<OverlayDir>, NameBuf)>,
+) -> Result<Redirect> {
+    let too_long = || Error::new(Errno::EXDEV, "redirect over 256 bytes");
+    let mut reversed: Vec<NameBuf> = Vec::new();
+    let mut length = 0;
+    while let Some((parent, name)) = position {
+        let component = match redirect {
+            Some(Redirect::Absolute(path)) => {
+                reversed.extend(path.into_iter().rev());
+                break;
+            }
+            Some(Redirect::Sibling(name)) => name,
+            None => name,
+        };
+        length += 1 + component.as_bytes().len();
+        if length > REDIRECT_MAX {
             return Err(too_long());
         }
-        Ok(Redirect::Absolute(reversed))
+        reversed.push(component);
+        redirect = parent.redirect();
+        position = parent.position();
     }
+    reversed.reverse();
+    if path_bytes(&reversed).len() > REDIRECT_MAX {
+        return Err(too_long());
+    }
+    Ok(Redirect::Absolute(reversed))
 }
 
 impl Ends {
@@ -308,7 +332,7 @@ impl OverlayNode {
     fn copy_up(&self) -> Result<()> {
         match self {
             Self::Dir(node) => node.copy_up().map(drop),
-            Self::File(node) => node.copy_up(Content::Whole).map(drop),
+            Self::File(node) => node.copy_up(Content::Attributes).map(drop),
             Self::Symlink(node) => node.copy_up(Content::Whole).map(drop),
             Self::Special(node) => node.copy_up(Content::Whole).map(drop),
         }

@@ -6,13 +6,14 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use vfs::{Errno, Error, Name, NameBuf, Node, Result};
+use vfs::{Errno, Error, FileOps, Name, NameBuf, Node, Result};
 
 use crate::format::{Opaque, Redirect, push_component};
 use crate::fs::Shared;
 use crate::identity::LayerIndex;
 use crate::leaf::LowerLeaf;
 use crate::merge::{LayerEntry, Whiteouts, layer_entry};
+use crate::metacopy::Data;
 use crate::node::{LowerDir, OverlayDir};
 use crate::options::RedirectMode;
 use crate::xattr;
@@ -43,11 +44,13 @@ pub(crate) struct Search<'a> {
     redirected: Redirected,
 }
 
-/// Whether the upper has a directory of the name.
+/// What the upper has at the name.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HasUpper {
-    No,
-    Yes,
+pub(crate) enum Above {
+    Nothing,
+    Dir,
+    /// A file without data.
+    Metacopy,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,6 +63,8 @@ enum Redirected {
 pub(crate) enum Lowers {
     /// A leaf, with nothing above it.
     Leaf(LowerLeaf<Node>),
+    /// The data of a file above, if there is any.
+    Data(Option<Arc<dyn FileOps>>),
     /// The directories that merge; maybe none.
     Dirs(Vec<LowerDir>),
 }
@@ -97,11 +102,15 @@ impl<'a> Search<'a> {
     ///
     /// # Errors
     /// Those of the layers, and of [`OverlayDir::resolve`].
-    pub(crate) fn through(mut self, parent: &OverlayDir, has_upper: HasUpper) -> Result<Lowers> {
+    pub(crate) fn through(mut self, parent: &OverlayDir, above: Above) -> Result<Lowers> {
         let fs = self.fs;
         let mut parents = parent.lowers.iter();
         let mut next = 0;
         let mut dirs = Vec::new();
+        // A file without data is between: what is looked for is a file.
+        let mut metacopy: Option<LowerLeaf<Node>> = None;
+        let mut wants_data = above == Above::Metacopy;
+        let mut data = None;
         while self.below == Below::Merges {
             let sibling = match &self.target {
                 Target::Name(name) => Some(*name),
@@ -125,13 +134,29 @@ impl<'a> Search<'a> {
             match entry {
                 None => {}
                 Some(LayerEntry::Whiteout) => break,
-                Some(LayerEntry::Leaf(node)) => {
-                    if has_upper == HasUpper::No && dirs.is_empty() {
-                        fs.refuse_metacopy(&node)?;
-                        return LowerLeaf::new(layer, node).map(Lowers::Leaf);
+                Some(LayerEntry::Leaf(node)) if wants_data || (above == Above::Nothing && dirs.is_empty()) => {
+                    let redirect = fs.metacopy_of(&node)?;
+                    match (redirect, wants_data) {
+                        (None, true) => {
+                            if let Node::File(file) = node {
+                                data = Some(file);
+                            }
+                            break;
+                        }
+                        (None, false) => return LowerLeaf::new(layer, node).map(Lowers::Leaf),
+                        (Some(redirect), _) => {
+                            if !wants_data {
+                                metacopy = Some(LowerLeaf::new(layer, node)?);
+                                wants_data = true;
+                            }
+                            if let Some(redirect) = redirect {
+                                self.follow(redirect);
+                            }
+                        }
                     }
-                    break;
                 }
+                Some(LayerEntry::Leaf(_)) => break,
+                Some(LayerEntry::Dir(_)) if wants_data => break,
                 Some(LayerEntry::Dir(dir)) => {
                     fs.refuse_trap(fs.lower(layer).fs, &*dir)?;
                     let opaque = Opaque::parse(xattr::of_layer(&*dir, fs.names.opaque)?.as_deref());
@@ -152,7 +177,18 @@ impl<'a> Search<'a> {
                 }
             }
         }
-        Ok(Lowers::Dirs(dirs))
+        if !wants_data {
+            return Ok(Lowers::Dirs(dirs));
+        }
+        if data.is_none()
+            && let Target::Absolute(path) = &self.target
+        {
+            data = fs.data_only(path)?;
+        }
+        Ok(match metacopy {
+            Some(leaf) => Lowers::Leaf(LowerLeaf { data: Data::below(data), ..leaf }),
+            None => Lowers::Data(data),
+        })
     }
 
     /// The entry at the end of the absolute path in one layer. What its ancestors there say about the layers below

@@ -6,7 +6,7 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use vfs::{Errno, Error, Node, NodeOps, Result, XattrMode};
+use vfs::{Errno, Error, NodeOps, Result, XattrMode};
 
 use crate::format::Names;
 
@@ -128,10 +128,10 @@ pub(crate) type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 ///
 /// # Errors
 /// Those of the layer; `ENOMEM`.
-pub(crate) fn to_copy(names: &Names, node: &Node) -> Result<Attributes> {
+pub(crate) fn to_copy<N: NodeOps + ?Sized>(names: &Names, node: &N) -> Result<Attributes> {
     let mut found: Vec<Vec<u8>> = Vec::new();
     let mut short = false;
-    node.ops().list_xattrs(&mut |name| {
+    node.list_xattrs(&mut |name| {
         if !names.is_private(name) {
             short |= found.try_reserve(1).is_err();
             if !short {
@@ -145,7 +145,7 @@ pub(crate) fn to_copy(names: &Names, node: &Node) -> Result<Attributes> {
     let mut attributes = Vec::new();
     attributes.try_reserve(found.len() + 1).map_err(|_| Errno::ENOMEM)?;
     for name in found {
-        if let Some(value) = of_layer(node.ops(), &name)? {
+        if let Some(value) = of_layer(node, &name)? {
             attributes.push((name, value));
         }
     }

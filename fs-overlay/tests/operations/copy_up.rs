@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::support::{Detail, OLD, Rig, Tree, clock, name, overlay, ram, ram_of_size, read_all};
 use contract::fault::Calls;
-use vfs::{DeviceNumber, Errno, FileSystem, FsContext, NewKind, NewNode, Node, OpenIntent, SetAttr, XattrMode};
+use vfs::{
+    DeviceNumber, Errno, FileSystem, FsContext, NewKind, NewNode, Node, OpenIntent, SetAttr, SetTime, XattrMode,
+};
 
 use crate::sample::{Counted, old, sample};
 
@@ -248,4 +250,31 @@ fn a_removed_directory_is_empty_and_takes_nothing() {
         assert_eq!(dir.link(name("x"), &node).unwrap_err(), Errno::ENOENT);
     }
     assert_eq!(rig.tree().names("d"), ["f"]);
+}
+
+#[test]
+fn a_new_upper_takes_the_attributes_of_the_lower_root() {
+    let lower = ram();
+    let root = Tree::of(&*lower);
+    let change = SetAttr {
+        mode: Some(0o1711),
+        uid: Some(7),
+        gid: Some(8),
+        atime: Some(SetTime::At(OLD)),
+        mtime: Some(SetTime::At(OLD)),
+    };
+    root.0.set_attr(&change).unwrap();
+    root.set_xattr("", "user.a", b"1").unwrap();
+    root.set_xattr("", "trusted.overlay.opaque", b"y").unwrap();
+    let before = root.0.attr().unwrap();
+    let disk: Arc<dyn FileSystem> = ram();
+    let upper = fs_overlay::make_upper(&*disk.root(), name("upper"), &*lower.root()).unwrap();
+    let attr = Tree::of(&*disk).get("upper").unwrap().attr().unwrap();
+    assert_eq!((attr.mode, attr.uid, attr.gid), (before.mode, before.uid, before.gid));
+    assert_eq!((attr.atime, attr.mtime), (OLD, OLD));
+    let mut names = Vec::new();
+    upper.list_xattrs(&mut |name| names.push(String::from_utf8(name.to_vec()).unwrap())).unwrap();
+    assert_eq!(names, ["user.a"]);
+    let again = fs_overlay::make_upper(&*disk.root(), name("upper"), &*lower.root());
+    assert_eq!(again.err().unwrap(), Errno::EEXIST);
 }

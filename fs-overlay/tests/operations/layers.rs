@@ -232,18 +232,6 @@ fn nofollow_refuses_what_a_redirect_leads_to() {
 }
 
 #[test]
-fn a_file_whose_data_is_elsewhere_is_refused() {
-    let (_fs, tree) = stack(&[
-        &|t| {
-            put(t, "f");
-            t.set_xattr("f", "trusted.overlay.metacopy", b"").unwrap();
-        },
-        &|t| put(t, "f"),
-    ]);
-    assert_eq!(tree.find("f").unwrap_err(), Errno::EPERM);
-}
-
-#[test]
 fn an_error_of_a_layer_is_never_absence() {
     let top = ram();
     put(&Tree::of(&*top), "d/a");

@@ -5,6 +5,7 @@ mod copy_up;
 mod faults;
 mod layers;
 mod listing;
+mod metacopy;
 mod names;
 mod rename;
 mod sample;

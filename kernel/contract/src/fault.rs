@@ -258,6 +258,10 @@ impl FileSystem for FaultFs {
         self.inner.is_read_only()
     }
 
+    fn is_volatile(&self) -> bool {
+        self.inner.is_volatile()
+    }
+
     fn uuid(&self) -> [u8; 16] {
         self.inner.uuid()
     }

@@ -99,7 +99,8 @@ pub(crate) fn run(info: &'static BootInfo, options: &Options<'static>) -> ! {
 pub(crate) fn begin_for_suites(info: &'static BootInfo, options: &Options<'static>) {
     COMMAND_LINE.call_once(|| info.command_line);
     let firmware = if info.modules.is_empty() { Firmware::none() } else { root::firmware(info, options) };
-    let namespace = root::assemble(firmware.layers, storage::in_memory());
+    let upper = storage::in_memory(&firmware);
+    let namespace = root::assemble(firmware.layers, upper);
     NAMESPACE.call_once(|| namespace);
     root::furnish();
     task::reserve_init();

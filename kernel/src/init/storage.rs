@@ -67,24 +67,24 @@ pub(super) fn open(options: &Options<'_>, firmware: &Firmware) -> Upper {
     match options.overlay {
         _ if options.failsafe => Upper::None,
         OverlayMode::ReadOnly => Upper::None,
-        OverlayMode::Ram => in_memory(),
+        OverlayMode::Ram => in_memory(firmware),
         OverlayMode::Disk if !firmware.whole => {
             log::warn!("the firmware is not whole: no disk is used, changes are kept in memory and lost at power-off");
-            in_memory()
+            in_memory(firmware)
         }
         OverlayMode::Disk => match disks::all().nth(ROOT_DISK) {
-            Some(disk) => on_disk(disk),
+            Some(disk) => on_disk(disk, firmware),
             None => {
                 log::warn!("no disk: changes are kept in memory and lost at power-off");
-                in_memory()
+                in_memory(firmware)
             }
         },
     }
 }
 
 /// A layer in memory.
-pub(super) fn in_memory() -> Upper {
-    let made = root::temporary().and_then(|fs| layers(fs, "memory: changes are lost at power-off".into()));
+pub(super) fn in_memory(firmware: &Firmware) -> Upper {
+    let made = root::temporary().and_then(|fs| layers(fs, firmware, "memory: changes are lost at power-off".into()));
     made.unwrap_or_else(|error| {
         log::error!("no layer in memory: {error}; the tree is read-only");
         Upper::None
@@ -99,9 +99,9 @@ enum Refusal {
     Unfit(String),
 }
 
-fn on_disk(disk: &'static VirtioDisk) -> Upper {
+fn on_disk(disk: &'static VirtioDisk, firmware: &Firmware) -> Upper {
     let name = disk.name();
-    match prepare(disk).and_then(|()| mount_root(disk)) {
+    match prepare(disk).and_then(|()| mount_root(disk, firmware)) {
         Ok(upper) => upper,
         Err(Refusal::Untouched(why)) => {
             log::error!("{name}: {why}; it is left untouched, and the firmware is shown read-only");
@@ -109,7 +109,7 @@ fn on_disk(disk: &'static VirtioDisk) -> Upper {
         }
         Err(Refusal::Unfit(why)) => {
             log::error!("{name}: {why}; changes are kept in memory and lost at power-off");
-            in_memory()
+            in_memory(firmware)
         }
     }
 }
@@ -138,7 +138,7 @@ fn prepare(disk: &VirtioDisk) -> Result<(), Refusal> {
     }
 }
 
-fn mount_root(disk: &'static VirtioDisk) -> Result<Upper, Refusal> {
+fn mount_root(disk: &'static VirtioDisk, firmware: &Firmware) -> Result<Upper, Refusal> {
     let refused = |error: Error| Refusal::Untouched(format!("{error}"));
     let fs = mount(disk, ROOT_DISK, MountMode::ReadWrite).map_err(|error| Refusal::Untouched(format!("{error}")))?;
     let upper = if fs.is_read_only() {
@@ -151,7 +151,7 @@ fn mount_root(disk: &'static VirtioDisk) -> Result<Upper, Refusal> {
             _ => return Err(Refusal::Untouched("it is read-only and holds no changes".into())),
         }
     } else {
-        layers(fs.clone(), format!("{}", disk.name())).map_err(refused)?
+        layers(fs.clone(), firmware, format!("{}", disk.name())).map_err(refused)?
     };
     // Nothing else claims disks before there are programs.
     let _ = dev::claim_disk(ROOT_DISK);
@@ -171,19 +171,24 @@ fn cache_bytes() -> usize {
     quarter.clamp(2 << 20, 1 << 30)
 }
 
-/// The layers `/upper` and `/work` of a filesystem, made if they are missing.
-fn layers(fs: Arc<dyn FileSystem>, what: String) -> Result<Upper> {
+/// The layers `/upper` and `/work` of a filesystem, made if they are missing. A new upper looks as the firmware's root, which it
+/// hides.
+fn layers(fs: Arc<dyn FileSystem>, firmware: &Firmware, what: String) -> Result<Upper> {
     let top = fs.root();
-    let upper = Layer { fs: fs.clone(), root: directory(&*top, b"upper", 0o755)? };
-    let work = Layer { fs, root: directory(&*top, b"work", 0o700)? };
-    Ok(Upper::Writable { upper, work, what })
+    let plain = |name: Name<'_>, mode| top.create(name, &NewNode::new(NewKind::Dir, mode));
+    let upper = directory(&*top, b"upper", |name| match firmware.layers.first() {
+        Some(lower) => fs_overlay::make_upper(&*top, name, &*lower.root()).map(Node::Dir),
+        None => plain(name, 0o755),
+    })?;
+    let work = directory(&*top, b"work", |name| plain(name, 0o700))?;
+    Ok(Upper::Writable { upper: Layer { fs: fs.clone(), root: upper }, work: Layer { fs, root: work }, what })
 }
 
-fn directory(parent: &dyn DirOps, name: &[u8], mode: u16) -> Result<Arc<dyn DirOps>> {
+fn directory(parent: &dyn DirOps, name: &[u8], make: impl FnOnce(Name<'_>) -> Result<Node>) -> Result<Arc<dyn DirOps>> {
     let name = Name::new(name)?;
     let node = match parent.lookup(name)? {
         Some(node) => node,
-        None => parent.create(name, &NewNode::new(NewKind::Dir, mode))?,
+        None => make(name)?,
     };
     match node {
         Node::Dir(dir) => Ok(dir),
