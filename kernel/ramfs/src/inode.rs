@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use base::sync::{Mutex, RwLock};
 use hashbrown::{DefaultHashBuilder, HashMap};
+use vfs::acl::{self, Acl};
 use vfs::{
     Attr, DeviceNumber, Errno, Error, FileHandle, FileType, FsContext, NodeId, NodeOps, Result, SetAttr, SetTime,
     Timestamp, XattrMode, mode,
@@ -243,6 +244,7 @@ impl<B: Body> NodeOps for Inode<B> {
         let (atime, mtime) = (change.atime.map(resolve).transpose()?, change.mtime.map(resolve).transpose()?);
         let mut meta = self.core.meta.write();
         if let Some(mode) = change.mode {
+            meta.xattrs.set_mode(mode)?;
             meta.mode = mode & mode::PERMISSIONS;
         }
         meta.uid = change.uid.unwrap_or(meta.uid);
@@ -261,13 +263,16 @@ impl<B: Body> NodeOps for Inode<B> {
     fn set_xattr(&self, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
         let shared = &self.core.shared;
         let now = shared.now();
+        let list = if acl::is_acl(name) { Acl::parse(value)? } else { None };
         let mut meta = self.core.meta.write();
-        let before = meta.xattrs.charge();
-        let growth = meta.xattrs.growth(name, value);
-        let charge = shared.bytes.charge(growth)?;
-        meta.xattrs.set(name, value, mode)?;
-        charge.keep();
-        shared.bytes.release(before + growth - meta.xattrs.charge());
+        match &list {
+            None if acl::is_acl(name) => remove(shared, &mut meta, name),
+            Some(list) if name == acl::ACCESS && list.is_minimal() => remove(shared, &mut meta, name),
+            _ => set(shared, &mut meta, name, value, mode)?,
+        }
+        if let Some(list) = list.filter(|_| name == acl::ACCESS) {
+            meta.mode = meta.mode & !0o777 | list.mode_bits();
+        }
         meta.ctime = now;
         Ok(())
     }
@@ -277,11 +282,10 @@ impl<B: Body> NodeOps for Inode<B> {
         let shared = &self.core.shared;
         let now = shared.now();
         let mut meta = self.core.meta.write();
-        let before = meta.xattrs.charge();
-        if !meta.xattrs.remove(name) {
+        if meta.xattrs.get(name).is_none() {
             return Err(Errno::ENODATA.into());
         }
-        shared.bytes.release(before - meta.xattrs.charge());
+        remove(shared, &mut meta, name);
         meta.ctime = now;
         Ok(())
     }
@@ -316,4 +320,22 @@ impl Shared {
     pub(crate) fn next_ino(&self) -> u64 {
         self.next_ino.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+/// Sets an attribute and charges the filesystem for it.
+fn set(shared: &Shared, meta: &mut Meta, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
+    let before = meta.xattrs.charge();
+    let growth = meta.xattrs.growth(name, value);
+    let charge = shared.bytes.charge(growth)?;
+    meta.xattrs.set(name, value, mode)?;
+    charge.keep();
+    shared.bytes.release(before + growth - meta.xattrs.charge());
+    Ok(())
+}
+
+/// Removes an attribute, if it is there, and gives its space back.
+fn remove(shared: &Shared, meta: &mut Meta, name: &[u8]) {
+    let before = meta.xattrs.charge();
+    meta.xattrs.remove(name);
+    shared.bytes.release(before - meta.xattrs.charge());
 }

@@ -282,7 +282,7 @@ pub(crate) fn change_xattrs<'a>(
         };
         match change.value {
             Some(value) => one.xattrs.set(change.name, value, XattrMode::Set)?,
-            None => drop(one.xattrs.remove(change.name)),
+            None => one.xattrs.remove(change.name),
         }
     }
     for one in prepared.iter_mut().flatten() {

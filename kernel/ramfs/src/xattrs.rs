@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use vfs::acl::{self, Acl};
 use vfs::{Errno, Error, Result, XattrMode};
 
 use crate::memory::{boxed, out_of_memory};
@@ -34,7 +35,7 @@ pub(crate) fn check_name(name: &[u8]) -> Result<()> {
     if name.is_empty() || name.len() > NAME_MAX {
         return Err(Error::new(Errno::ERANGE, "the name of an extended attribute has 1 to 255 bytes"));
     }
-    if matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default") {
+    if acl::is_acl(name) {
         return Ok(());
     }
     for class in [&b"user."[..], b"trusted.", b"security."] {
@@ -109,12 +110,20 @@ impl Xattrs {
         }
     }
 
-    /// Removes one; whether it was there.
-    pub(crate) fn remove(&mut self, name: &[u8]) -> bool {
-        let found = self.find(name);
-        if let Ok(position) = found {
+    /// Follows a change of the mode bits with the access control list, whose size stays the same.
+    pub(crate) fn set_mode(&mut self, mode: u16) -> Result<()> {
+        let Ok(position) = self.find(acl::ACCESS) else { return Ok(()) };
+        if let Some(mut list) = Acl::parse(&self.0[position].value)? {
+            list.set_mode(mode);
+            self.0[position].value = list.to_value()?.into_boxed_slice();
+        }
+        Ok(())
+    }
+
+    /// Removes one, if it is there.
+    pub(crate) fn remove(&mut self, name: &[u8]) {
+        if let Ok(position) = self.find(name) {
             self.0.remove(position);
         }
-        found.is_ok()
     }
 }

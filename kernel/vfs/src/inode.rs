@@ -1,8 +1,8 @@
 //! The inode as the namespace knows it: a filesystem's [`Node`] with what all its names and opens share.
 //!
 //! There is one [`Inode`] for each node in use, found through the [`InodeTable`]. It keeps the permission triple (mode,
-//! owner, group), so that a search through a cached path asks no filesystem; the target of a symbolic link; who has the
-//! file open for writing; its record locks; and a named pipe's buffer.
+//! owner, group) and the access control lists, so that a search through a cached path asks no filesystem; the target of a symbolic
+//! link; who has the file open for writing; its record locks; and a named pipe's buffer.
 //!
 //! Lock order: [`Inode::lock`] is the directory lock of the crate's order (for other kinds: the attribute lock, after all
 //! directories). The table's own lock is innermost.
@@ -13,6 +13,7 @@ use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use base::sync::{Mutex, OnceLock, RwLock};
 use hashbrown::HashMap;
 
+use crate::acl::{self, Acl};
 use crate::locks::LockList;
 use crate::pipe::Pipe;
 use crate::{Attr, DirOps, Errno, FileType, Node, NodeId, Result, SetAttr};
@@ -25,18 +26,32 @@ pub(crate) struct InodeKey {
 }
 
 /// What permission checks need to know of an inode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Triple {
+#[derive(Clone, Copy)]
+pub(crate) struct Triple<'a> {
     pub(crate) kind: FileType,
     pub(crate) mode: u16,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    /// The inode, where it may have an access control list beside its bits.
+    pub(crate) listed: Option<&'a Inode>,
 }
 
-impl From<&Attr> for Triple {
-    fn from(attr: &Attr) -> Self {
-        Self { kind: attr.kind, mode: attr.mode, uid: attr.uid, gid: attr.gid }
-    }
+/// What is known of one of an inode's access control lists.
+#[derive(Clone, Default)]
+enum Known {
+    #[default]
+    Nothing,
+    Absent,
+    List(Arc<Acl>),
+}
+
+/// The access control lists of an inode, each asked of the filesystem once.
+#[derive(Default)]
+struct Lists {
+    access: Known,
+    default: Known,
+    /// Counts the changes, so that what was read before one is not kept after it.
+    version: u64,
 }
 
 /// A node in use.
@@ -45,7 +60,7 @@ pub(crate) struct Inode {
     key: InodeKey,
     /// Held shared over lookups in the directory, exclusively over changes of its entries and of the inode's attributes.
     pub(crate) lock: RwLock<()>,
-    /// `st_mode`, and `MODE_KNOWN` once the triple is there.
+    /// `st_mode`, `MODE_KNOWN` once the triple is there, `UNLISTED` once it is known to be all.
     mode: AtomicU32,
     /// Owner in the upper half, group in the lower.
     owner: AtomicU64,
@@ -54,6 +69,7 @@ pub(crate) struct Inode {
     /// Made without a name, never to get one (`O_TMPFILE|O_EXCL`).
     nameless: AtomicBool,
     target: OnceLock<Arc<[u8]>>,
+    lists: Mutex<Lists>,
     /// How many have the file open for writing; below zero, how many execute it.
     writers: AtomicI64,
     pub(crate) locks: Mutex<LockList>,
@@ -62,6 +78,8 @@ pub(crate) struct Inode {
 }
 
 const MODE_KNOWN: u32 = 1 << 31;
+/// In [`Inode::mode`]: there is no access list.
+const UNLISTED: u32 = 1 << 30;
 
 impl Inode {
     pub(crate) fn is_dir(&self) -> bool {
@@ -95,7 +113,7 @@ impl Inode {
 
     /// The triple, if it is known.
     #[inline]
-    pub(crate) fn cached_triple(&self) -> Option<Triple> {
+    pub(crate) fn cached_triple(&self) -> Option<Triple<'_>> {
         let mode = self.mode.load(Ordering::Acquire);
         if mode & MODE_KNOWN == 0 {
             return None;
@@ -106,11 +124,12 @@ impl Inode {
             mode: (mode & 0o7777) as u16,
             uid: (owner >> 32) as u32,
             gid: owner as u32,
+            listed: (mode & UNLISTED == 0).then_some(self),
         })
     }
 
     /// The triple, asked of the filesystem where it is not known. The caller does not hold [`lock`](Self::lock).
-    pub(crate) fn triple(&self) -> Result<Triple> {
+    pub(crate) fn triple(&self) -> Result<Triple<'_>> {
         match self.cached_triple() {
             Some(triple) => Ok(triple),
             None => {
@@ -121,11 +140,12 @@ impl Inode {
     }
 
     /// As [`triple`](Self::triple), for those who hold the lock.
-    pub(crate) fn triple_locked(&self) -> Result<Triple> {
+    pub(crate) fn triple_locked(&self) -> Result<Triple<'_>> {
         match self.cached_triple() {
             Some(triple) => Ok(triple),
             None => {
-                let triple = Triple::from(&self.node.attr()?);
+                let Attr { kind, mode, uid, gid, .. } = self.node.attr()?;
+                let triple = Triple { kind, mode, uid, gid, listed: Some(self) };
                 self.remember(triple);
                 Ok(triple)
             }
@@ -133,14 +153,64 @@ impl Inode {
     }
 
     /// Keeps what a filesystem was just told or just answered.
-    pub(crate) fn remember(&self, triple: Triple) {
+    pub(crate) fn remember(&self, triple: Triple<'_>) {
         self.owner.store(u64::from(triple.uid) << 32 | u64::from(triple.gid), Ordering::Relaxed);
-        self.mode.store(triple.kind.mode_bits() | u32::from(triple.mode) | MODE_KNOWN, Ordering::Release);
+        let unlisted = if triple.listed.is_none() { UNLISTED } else { 0 };
+        let mode = triple.kind.mode_bits() | u32::from(triple.mode) | MODE_KNOWN | unlisted;
+        self.mode.store(mode, Ordering::Release);
     }
 
-    /// Forgets the triple: the next check asks the filesystem.
+    /// Forgets the triple and the lists: the next check asks the filesystem.
     pub(crate) fn forget_triple(&self) {
+        let mut lists = self.lists.lock();
+        *lists = Lists { version: lists.version + 1, ..Lists::default() };
         self.mode.store(0, Ordering::Release);
+    }
+
+    /// The inode's own access control list; `None` where there is none.
+    pub(crate) fn access_list(&self) -> Result<Option<Arc<Acl>>> {
+        self.list(acl::ACCESS, |lists| &mut lists.access)
+    }
+
+    /// What [`access_list`](Self::access_list) answers, if that needs no filesystem.
+    pub(crate) fn cached_access_list(&self) -> Option<Option<Arc<Acl>>> {
+        match &self.lists.lock().access {
+            Known::Nothing => None,
+            Known::Absent => Some(None),
+            Known::List(list) => Some(Some(list.clone())),
+        }
+    }
+
+    /// The list that a directory hands down to what is made in it.
+    pub(crate) fn default_list(&self) -> Result<Option<Arc<Acl>>> {
+        self.list(acl::DEFAULT, |lists| &mut lists.default)
+    }
+
+    fn list(&self, name: &[u8], place: impl Fn(&mut Lists) -> &mut Known) -> Result<Option<Arc<Acl>>> {
+        let version = {
+            let mut lists = self.lists.lock();
+            match place(&mut lists) {
+                Known::Nothing => lists.version,
+                Known::Absent => return Ok(None),
+                Known::List(list) => return Ok(Some(list.clone())),
+            }
+        };
+        let value = match self.node.ops().xattr(name) {
+            Err(error) if error.errno() == Errno::EOPNOTSUPP => None,
+            value => value?,
+        };
+        let list = match value {
+            Some(value) => Acl::parse(&value)?.map(Arc::new),
+            None => None,
+        };
+        let mut lists = self.lists.lock();
+        if lists.version == version {
+            *place(&mut lists) = list.clone().map_or(Known::Absent, Known::List);
+            if list.is_none() && name == acl::ACCESS {
+                self.mode.fetch_or(UNLISTED, Ordering::Release);
+            }
+        }
+        Ok(list)
     }
 
     /// Changes attributes; the caller holds the lock exclusively.
@@ -235,6 +305,7 @@ impl InodeTable {
             dead: AtomicBool::new(false),
             nameless: AtomicBool::new(false),
             target: OnceLock::new(),
+            lists: Mutex::default(),
             writers: AtomicI64::new(0),
             locks: Mutex::default(),
             pipe: Mutex::new(Weak::new()),

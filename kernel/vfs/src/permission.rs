@@ -1,11 +1,12 @@
 //! Who may do what: every permission check of the namespace (`path_resolution(7)`, `inode(7)`, `capabilities(7)`,
-//! `xattr(7)`). Filesystems check nothing.
+//! `xattr(7)`, `acl(5)`). Filesystems check nothing.
 //!
 //! The functions judge a [`Triple`] (type, mode, owner, group) and a [`Credentials`] and change nothing. The caller holds the lock
 //! under which it then acts.
 
+use crate::acl::{self, Acl};
 use crate::credentials::{Capabilities, Credentials};
-use crate::inode::Triple;
+use crate::inode::{Inode, Triple};
 use crate::namespace::{Protection, Protections};
 use crate::{Access, Errno, FileType, Result, SetAttr, mode};
 
@@ -14,20 +15,50 @@ const GROUP_EXECUTE: u16 = 0o010;
 
 /// Whether the caller may do this with the inode (`generic_permission`).
 ///
-/// `EACCES` if not. Of several rights, all are needed.
+/// `EACCES` if not; `EINVAL`, `EIO` of an access list that can't be read. Of several rights, all are needed.
 #[inline]
-pub(crate) fn check(who: &Credentials, inode: &Triple, want: Access) -> Result<()> {
-    if class_bits(who, inode).contains(want) || overrides(who, inode, want) {
-        Ok(())
-    } else {
-        Err(Errno::EACCES.into())
+pub(crate) fn check(who: &Credentials, inode: &Triple<'_>, want: Access) -> Result<()> {
+    match judge(who, inode, want) {
+        Verdict::Granted => Ok(()),
+        Verdict::Refused => Err(Errno::EACCES.into()),
+        Verdict::ByList(listed) => check_list(who, inode, listed.access_list()?.as_deref(), want),
     }
 }
 
-/// What the permission bits grant to the caller: those of its class, and of no other. A POSIX access list takes
-/// its part here, between the owner and the rest, once the namespace reads them.
+/// What remains of [`check`] after [`Verdict::ByList`]; `list` is the inode's.
+pub(crate) fn check_list(who: &Credentials, inode: &Triple<'_>, list: Option<&Acl>, want: Access) -> Result<()> {
+    let granted = match list {
+        Some(list) => list.grants(who, inode.gid, want),
+        None => class_bits(who, inode).contains(want),
+    };
+    if granted { Ok(()) } else { Err(Errno::EACCES.into()) }
+}
+
+/// What can be said without asking the filesystem.
+pub(crate) enum Verdict<'a> {
+    Granted,
+    Refused,
+    /// The inode's access control list decides, and the permission bits where it has none.
+    ByList(&'a Inode),
+}
+
+/// As [`check`], as far as bits and capabilities decide.
 #[inline]
-fn class_bits(who: &Credentials, inode: &Triple) -> Access {
+pub(crate) fn judge<'a>(who: &Credentials, inode: &Triple<'a>, want: Access) -> Verdict<'a> {
+    // Whether a list could say anything else than the bits: it is not for the owner, and a mask without rights leaves none to
+    // those that it names (Linux's `acl_permission_check` looks no further either).
+    let listed = inode.listed.filter(|_| inode.mode & 0o070 != 0 && who.uid().file_system != inode.uid);
+    match listed {
+        None if class_bits(who, inode).contains(want) => Verdict::Granted,
+        _ if overrides(who, inode, want) => Verdict::Granted,
+        None => Verdict::Refused,
+        Some(listed) => Verdict::ByList(listed),
+    }
+}
+
+/// What the permission bits grant to the caller: those of its class, and of no other.
+#[inline]
+fn class_bits(who: &Credentials, inode: &Triple<'_>) -> Access {
     let bits = if who.uid().file_system == inode.uid {
         inode.mode >> 6
     } else if (inode.mode >> 3 ^ inode.mode) & 7 != 0 && who.in_group(inode.gid) {
@@ -39,8 +70,7 @@ fn class_bits(who: &Credentials, inode: &Triple) -> Access {
 }
 
 /// Whether capabilities grant what the bits refuse.
-#[cold]
-fn overrides(who: &Credentials, inode: &Triple, want: Access) -> bool {
+fn overrides(who: &Credentials, inode: &Triple<'_>, want: Access) -> bool {
     if inode.kind == FileType::Dir {
         let reads = !want.contains(Access::WRITE);
         return (reads && who.capable(Capabilities::CAP_DAC_READ_SEARCH))
@@ -54,7 +84,7 @@ fn overrides(who: &Credentials, inode: &Triple, want: Access) -> bool {
 }
 
 /// Whether the caller may do what is the owner's.
-pub(crate) fn owns(who: &Credentials, inode: &Triple) -> bool {
+pub(crate) fn owns(who: &Credentials, inode: &Triple<'_>) -> bool {
     who.uid().file_system == inode.uid || who.capable(Capabilities::CAP_FOWNER)
 }
 
@@ -64,13 +94,17 @@ fn keeps_set_gid(who: &Credentials, gid: u32) -> bool {
 }
 
 /// Whether an entry may be made in a directory.
-pub(crate) fn may_create(who: &Credentials, dir: &Triple) -> Result<()> {
+pub(crate) fn may_create(who: &Credentials, dir: &Triple<'_>) -> Result<()> {
     check(who, dir, Access::WRITE | Access::EXECUTE)
 }
 
 /// Whether an entry may be taken out of a directory: `EACCES`; `EPERM` by the sticky bit.
 /// `victim` is asked only where it matters.
-pub(crate) fn may_delete(who: &Credentials, dir: &Triple, victim: impl FnOnce() -> Result<Triple>) -> Result<()> {
+pub(crate) fn may_delete<'a>(
+    who: &Credentials,
+    dir: &Triple<'_>,
+    victim: impl FnOnce() -> Result<Triple<'a>>,
+) -> Result<()> {
     check(who, dir, Access::WRITE | Access::EXECUTE)?;
     let fsuid = who.uid().file_system;
     if dir.mode & mode::STICKY == 0 || dir.uid == fsuid || who.capable(Capabilities::CAP_FOWNER) {
@@ -81,8 +115,9 @@ pub(crate) fn may_delete(who: &Credentials, dir: &Triple, victim: impl FnOnce() 
 
 /// Owner, group and mode of a new inode: group and set-group-id bit come from a set-group-id directory. The caller's own
 /// set-group-id bit is judged by the mode that was asked for, before the umask takes its part.
-pub(crate) fn of_new(who: &Credentials, dir: &Triple, kind: FileType, asked: u16, umask: u16) -> Triple {
-    let mut new = Triple { kind, mode: asked & !umask, uid: who.uid().file_system, gid: who.gid().file_system };
+pub(crate) fn of_new(who: &Credentials, dir: &Triple<'_>, kind: FileType, asked: u16, umask: u16) -> Triple<'static> {
+    let (uid, gid) = (who.uid().file_system, who.gid().file_system);
+    let mut new = Triple { kind, mode: asked & !umask, uid, gid, listed: None };
     if dir.mode & mode::SET_GID != 0 {
         new.gid = dir.gid;
         let set_gid = mode::SET_GID | GROUP_EXECUTE;
@@ -96,7 +131,7 @@ pub(crate) fn of_new(who: &Credentials, dir: &Triple, kind: FileType, asked: u16
 }
 
 /// `chmod(2)`: the mode that the inode gets; `EPERM`, and `EOPNOTSUPP` for a symbolic link.
-pub(crate) fn chmod(who: &Credentials, inode: &Triple, mode: u16) -> Result<u16> {
+pub(crate) fn chmod(who: &Credentials, inode: &Triple<'_>, mode: u16) -> Result<u16> {
     if !owns(who, inode) {
         return Err(Errno::EPERM.into());
     }
@@ -108,7 +143,7 @@ pub(crate) fn chmod(who: &Credentials, inode: &Triple, mode: u16) -> Result<u16>
 }
 
 /// `chown(2)`: what changes, set-id bits that go included; `EPERM`.
-pub(crate) fn chown(who: &Credentials, inode: &Triple, uid: Option<u32>, gid: Option<u32>) -> Result<SetAttr> {
+pub(crate) fn chown(who: &Credentials, inode: &Triple<'_>, uid: Option<u32>, gid: Option<u32>) -> Result<SetAttr> {
     let is_owner = who.uid().file_system == inode.uid;
     let privileged = who.capable(Capabilities::CAP_CHOWN);
     if !privileged && uid.is_some_and(|uid| !is_owner || uid != inode.uid) {
@@ -133,7 +168,7 @@ pub(crate) fn chown(who: &Credentials, inode: &Triple, uid: Option<u32>, gid: Op
 
 /// The mode that a change of content leaves, if it takes set-id bits away.
 #[inline]
-pub(crate) fn after_write(who: &Credentials, inode: &Triple) -> Option<u16> {
+pub(crate) fn after_write(who: &Credentials, inode: &Triple<'_>) -> Option<u16> {
     if inode.mode & (mode::SET_UID | mode::SET_GID) == 0 || inode.kind != FileType::File {
         return None;
     }
@@ -144,8 +179,14 @@ pub(crate) fn after_write(who: &Credentials, inode: &Triple) -> Option<u16> {
     (inode.mode & lost != 0 && !who.capable(Capabilities::CAP_FSETID)).then_some(inode.mode & !lost)
 }
 
+/// The mode that a new access control list leaves, if it takes the set-group-id bit away (`posix_acl_update_mode`).
+pub(crate) fn after_list(who: &Credentials, inode: &Triple<'_>) -> Option<u16> {
+    let loses = inode.mode & mode::SET_GID != 0 && !keeps_set_gid(who, inode.gid);
+    loses.then_some(inode.mode & !mode::SET_GID)
+}
+
 /// Whether the caller may set times: given ones are the owner's (`EPERM`), now is also a writer's (`EACCES`).
-pub(crate) fn may_set_times(who: &Credentials, inode: &Triple, what: Times) -> Result<()> {
+pub(crate) fn may_set_times(who: &Credentials, inode: &Triple<'_>, what: Times) -> Result<()> {
     match what {
         _ if owns(who, inode) => Ok(()),
         Times::Given => Err(Errno::EPERM.into()),
@@ -171,7 +212,7 @@ pub(crate) enum XattrAccess {
 
 /// Whether the caller may use the extended attribute `name` (`xattr(7)`): `EPERM` or `ENODATA` by its class, `EACCES` by the bits,
 /// `EOPNOTSUPP` for an unknown class.
-pub(crate) fn xattr(who: &Credentials, inode: &Triple, name: &[u8], access: XattrAccess) -> Result<()> {
+pub(crate) fn xattr(who: &Credentials, inode: &Triple<'_>, name: &[u8], access: XattrAccess) -> Result<()> {
     let (refused, want) = match access {
         XattrAccess::Read => (Errno::ENODATA, Access::READ),
         XattrAccess::Write => (Errno::EPERM, Access::WRITE),
@@ -198,7 +239,7 @@ pub(crate) fn xattr(who: &Credentials, inode: &Triple, name: &[u8], access: Xatt
     if name.starts_with(b"security.") {
         return if who.capable(Capabilities::CAP_SYS_ADMIN) { Ok(()) } else { Err(Errno::EPERM.into()) };
     }
-    if matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default") {
+    if acl::is_acl(name) {
         if inode.kind == FileType::Symlink {
             return Err(Errno::EOPNOTSUPP.into());
         }
@@ -217,7 +258,7 @@ pub(crate) fn xattr_is_listed(who: &Credentials, name: &[u8]) -> bool {
 }
 
 /// `fs.protected_symlinks`: whether a link at the end of a path is followed; `dir` holds it.
-pub(crate) fn may_follow(on: Protections, who: &Credentials, dir: &Triple, link: &Triple) -> Result<()> {
+pub(crate) fn may_follow(on: Protections, who: &Credentials, dir: &Triple<'_>, link: &Triple<'_>) -> Result<()> {
     if on.symlinks == Protection::Off || who.uid().file_system == link.uid || !is_shared(dir) || dir.uid == link.uid {
         Ok(())
     } else {
@@ -227,7 +268,12 @@ pub(crate) fn may_follow(on: Protections, who: &Credentials, dir: &Triple, link:
 
 /// `fs.protected_fifos` and `fs.protected_regular`: whether `O_CREAT` opens what is there already. No setting lets it open others'
 /// devices and sockets in a sticky directory.
-pub(crate) fn may_open_existing(on: Protections, who: &Credentials, dir: &Triple, inode: &Triple) -> Result<()> {
+pub(crate) fn may_open_existing(
+    on: Protections,
+    who: &Credentials,
+    dir: &Triple<'_>,
+    inode: &Triple<'_>,
+) -> Result<()> {
     let protected = match inode.kind {
         FileType::Fifo => on.fifos,
         FileType::File => on.regular,
@@ -242,7 +288,7 @@ pub(crate) fn may_open_existing(on: Protections, who: &Credentials, dir: &Triple
 }
 
 /// `fs.protected_hardlinks`: whether the caller may give the file one more name; `EPERM`.
-pub(crate) fn may_link(on: Protections, who: &Credentials, inode: &Triple) -> Result<()> {
+pub(crate) fn may_link(on: Protections, who: &Credentials, inode: &Triple<'_>) -> Result<()> {
     let set_gid = mode::SET_GID | GROUP_EXECUTE;
     let safe = inode.kind == FileType::File
         && inode.mode & mode::SET_UID == 0
@@ -252,6 +298,6 @@ pub(crate) fn may_link(on: Protections, who: &Credentials, inode: &Triple) -> Re
 }
 
 /// A directory where anyone makes entries that only their owners remove.
-fn is_shared(dir: &Triple) -> bool {
+fn is_shared(dir: &Triple<'_>) -> bool {
     dir.mode & (mode::STICKY | 0o002) == mode::STICKY | 0o002
 }

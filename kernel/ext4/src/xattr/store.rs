@@ -280,8 +280,8 @@ impl Handle<'_> {
     pub(crate) fn change_acl_mode(&mut self, inode: &Arc<Inode>, mode: u16) -> Result<()> {
         let name = AttrName { index: ACL_ACCESS, rest: b"" };
         let list = self.fs.walk_attributes(inode, |attr| (attr.name == name).then(|| attr.value.to_vec()))?;
-        let Some(mut list) = list else { return Ok(()) };
-        acl::change_mode(&mut list, mode);
+        let Some(list) = list else { return Ok(()) };
+        let list = acl::with_mode(&list, mode).map_err(|error| self.fs.failed(error))?;
         self.put_attribute(inode, name, Some(&list))
     }
 }

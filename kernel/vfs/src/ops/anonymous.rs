@@ -25,8 +25,13 @@ impl Namespace {
         }
         let pipe = Arc::new(Pipe::default());
         let who = &ctx.credentials;
-        let triple =
-            Triple { kind: FileType::Fifo, mode: 0o600, uid: who.uid().file_system, gid: who.gid().file_system };
+        let triple = Triple {
+            kind: FileType::Fifo,
+            mode: 0o600,
+            uid: who.uid().file_system,
+            gid: who.gid().file_system,
+            listed: None,
+        };
         let attr = anonymous(self.new_id(), &triple, DeviceNumber::default());
         let end = |access: OpenFlags| {
             let flags = access | (flags & status);
@@ -56,7 +61,7 @@ impl Namespace {
     ) -> Result<Arc<OpenFile>> {
         let device = self.devices().open(class, number, flags)?;
         let kind = if class == DeviceClass::Char { FileType::CharDevice } else { FileType::BlockDevice };
-        let attr = anonymous(self.new_id(), &Triple { kind, mode: 0o600, uid: 0, gid: 0 }, number);
+        let attr = anonymous(self.new_id(), &Triple { kind, mode: 0o600, uid: 0, gid: 0, listed: None }, number);
         Ok(OpenFile::new(self, &Credentials::root(), Origin::Anonymous(attr), Kind::Device(device), flags, Claim::None))
     }
 }
@@ -67,7 +72,7 @@ pub(super) fn on_exec(flags: OpenFlags) -> OnExec {
 }
 
 /// The attributes of what is nowhere in the tree.
-fn anonymous(ino: u64, triple: &Triple, rdev: DeviceNumber) -> Attr {
+fn anonymous(ino: u64, triple: &Triple<'_>, rdev: DeviceNumber) -> Attr {
     Attr {
         dev: 0,
         ino,

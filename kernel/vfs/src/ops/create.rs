@@ -1,13 +1,17 @@
 //! `mkdir(2)`, `mknod(2)`, `symlink(2)`, `link(2)`.
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::acl;
 use crate::context::Context;
 use crate::credentials::Capabilities;
 use crate::flags::{AT_FDCWD, AtFlags, Fd, PATH_LEN_MAX};
-use crate::inode::Triple;
+use crate::inode::{Inode, Triple};
 use crate::mount::Location;
 use crate::namespace::Namespace;
 use crate::path::{Last, LookupFlags, TrailingSlash, check_text, only};
-use crate::{DeviceNumber, Errno, FileType, Name, NewKind, Result, mode, permission};
+use crate::{DeviceNumber, Errno, FileType, Name, NewKind, NewNode, Result, mode, permission};
 
 /// What a trailing slash after a new name means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +20,51 @@ enum Wanted {
     Dir,
     /// It asks for a directory that is not there.
     NonDir,
+}
+
+/// What a new inode starts with: owner, group and mode, and the access control lists that its directory hands down
+/// (`posix_acl_create`).
+pub(crate) struct Birth {
+    attributes: Triple<'static>,
+    access: Option<Vec<u8>>,
+    default: Option<Vec<u8>>,
+}
+
+impl Birth {
+    /// In a directory with the attributes `above`, for a caller who asked for a mode.
+    pub(crate) fn new(ctx: &Context, dir: &Inode, above: &Triple<'_>, kind: FileType, asked: u16) -> Result<Self> {
+        let who = &ctx.credentials;
+        let inherited = if kind == FileType::Symlink { None } else { dir.default_list()? };
+        let Some(list) = inherited else {
+            let umask = if kind == FileType::Symlink { 0 } else { ctx.fs.umask() };
+            let attributes = permission::of_new(who, above, kind, asked, umask);
+            return Ok(Self { attributes, access: None, default: None });
+        };
+        let (own, mode) = list.inherit(asked);
+        let mut attributes = permission::of_new(who, above, kind, asked, 0);
+        attributes.mode = attributes.mode & !0o777 | mode & 0o777;
+        let access = if own.is_minimal() { None } else { Some(own.to_value()?) };
+        let default = if kind == FileType::Dir { Some(list.to_value()?) } else { None };
+        Ok(Self { attributes, access, default })
+    }
+
+    /// The lists as extended attributes.
+    pub(crate) fn xattrs(&self) -> heapless::Vec<(&[u8], &[u8]), 2> {
+        let lists = [(acl::ACCESS, &self.access), (acl::DEFAULT, &self.default)];
+        lists.into_iter().filter_map(|(name, list)| Some((name, list.as_deref()?))).collect()
+    }
+
+    pub(crate) fn node<'a>(&self, kind: NewKind<'a>, xattrs: &'a [(&'a [u8], &'a [u8])]) -> NewNode<'a> {
+        let Triple { mode, uid, gid, .. } = self.attributes;
+        NewNode { kind, mode, uid, gid, xattrs }
+    }
+
+    /// The inode that was made, its attributes known without asking.
+    pub(crate) fn remembered_by(&self, inode: Arc<Inode>) -> Arc<Inode> {
+        let listed = self.access.as_ref().map(|_| &*inode);
+        inode.remember(Triple { listed, ..self.attributes });
+        inode
+    }
 }
 
 impl Namespace {
@@ -27,8 +76,7 @@ impl Namespace {
         let mode = mode as u16 & (0o777 | mode::STICKY);
         self.make(ctx, dirfd, path, Wanted::Dir, |dir, above, name| {
             permission::may_create(&ctx.credentials, above)?;
-            let new = permission::of_new(&ctx.credentials, above, FileType::Dir, mode, ctx.fs.umask());
-            let inode = self.create_locked(dir, name, NewKind::Dir, &new)?;
+            let inode = self.create_locked(ctx, dir, name, NewKind::Dir, (above, mode))?;
             self.attach(&dir.dentry, name, inode);
             Ok(())
         })
@@ -63,8 +111,7 @@ impl Namespace {
             if is_device && !who.capable(Capabilities::CAP_MKNOD) {
                 return Err(Errno::EPERM.into());
             }
-            let new = permission::of_new(who, above, kind.file_type(), mode, ctx.fs.umask());
-            let inode = self.create_locked(dir, name, kind, &new)?;
+            let inode = self.create_locked(ctx, dir, name, kind, (above, mode))?;
             self.attach(&dir.dentry, name, inode);
             Ok(())
         })
@@ -82,8 +129,7 @@ impl Namespace {
         }
         self.make(ctx, dirfd, path, Wanted::NonDir, |dir, above, name| {
             permission::may_create(&ctx.credentials, above)?;
-            let new = permission::of_new(&ctx.credentials, above, FileType::Symlink, 0o777, 0);
-            let inode = self.create_locked(dir, name, NewKind::Symlink(target), &new)?;
+            let inode = self.create_locked(ctx, dir, name, NewKind::Symlink(target), (above, 0o777))?;
             self.attach(&dir.dentry, name, inode);
             Ok(())
         })
@@ -121,7 +167,7 @@ impl Namespace {
         let inode = old.inode()?;
         let triple = inode.triple()?;
         self.make(ctx, dirfd, path, Wanted::NonDir, |dir, above, name| {
-            if !alloc::sync::Arc::ptr_eq(&old.mount, &dir.mount) {
+            if !Arc::ptr_eq(&old.mount, &dir.mount) {
                 return Err(Errno::EXDEV.into());
             }
             permission::may_link(self.protections, who, &triple)?;
@@ -138,6 +184,22 @@ impl Namespace {
         })
     }
 
+    /// Makes an inode at a name that is free, in a directory with these attributes and with the mode that was asked for. The caller
+    /// holds the directory's lock and has judged.
+    pub(crate) fn create_locked(
+        &self,
+        ctx: &Context,
+        dir: &Location,
+        name: Name<'_>,
+        kind: NewKind<'_>,
+        (above, asked): (&Triple<'_>, u16),
+    ) -> Result<Arc<Inode>> {
+        let parent = dir.inode()?;
+        let born = Birth::new(ctx, parent, above, kind.file_type(), asked)?;
+        let node = parent.dir()?.create(name, &born.node(kind, &born.xattrs()))?;
+        Ok(born.remembered_by(self.inodes.get(dir.dentry.superblock, node)))
+    }
+
     /// Makes an entry at a name that must be free. `act` does it, under the directory's lock.
     fn make(
         &self,
@@ -145,7 +207,7 @@ impl Namespace {
         dirfd: Fd,
         path: &[u8],
         wanted: Wanted,
-        act: impl FnOnce(&Location, &Triple, Name<'_>) -> Result<()>,
+        act: impl FnOnce(&Location, &Triple<'_>, Name<'_>) -> Result<()>,
     ) -> Result<()> {
         let (dir, last, walker) = self.parent_at(ctx, dirfd, path)?;
         let Last::Name(slash) = last else { return Err(Errno::EEXIST.into()) };

@@ -8,13 +8,14 @@ use crate::context::Context;
 use crate::device::DeviceClass;
 use crate::file::{Claim, Kind, OpenFile, Origin};
 use crate::flags::{AT_FDCWD, AtFlags, Fd, MountFlags, OpenFlags, OpenHow};
-use crate::inode::{Inode, Triple};
+use crate::inode::Inode;
 use crate::mount::Location;
 use crate::namespace::Namespace;
+use crate::ops::create::Birth;
 use crate::ops::may;
 use crate::path::{Last, LookupFlags, TrailingSlash, Walker, only};
 use crate::pipe::{Pipe, PipeEnd};
-use crate::{Access, Attr, Errno, FileType, Name, NewKind, NewNode, Node, OpenIntent, Result, SetAttr, permission};
+use crate::{Access, Attr, Errno, FileType, Name, NewKind, Node, OpenIntent, Result, SetAttr, permission};
 
 /// Whether the file was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,10 +124,8 @@ impl Namespace {
                 dir.mount.want_write()?;
                 let above = dir_inode.triple_locked()?;
                 permission::may_create(&ctx.credentials, &above)?;
-                let umask = ctx.fs.umask();
-                let new = permission::of_new(&ctx.credentials, &above, FileType::File, plan.mode, umask);
                 let name = Name::new(walker.last_name())?;
-                let inode = self.create_locked(&dir, name, NewKind::File, &new)?;
+                let inode = self.create_locked(ctx, &dir, name, NewKind::File, (&above, plan.mode))?;
                 let dentry = self.attach(&dir.dentry, name, inode);
                 return Ok(Some((Location { mount: dir.mount.clone(), dentry }, Found::Created)));
             }
@@ -145,21 +144,6 @@ impl Namespace {
         Ok(Some((walker.location()?, Found::Existing)))
     }
 
-    /// Makes an inode at a name that is free. The caller holds the directory's lock.
-    pub(crate) fn create_locked(
-        &self,
-        dir: &Location,
-        name: Name<'_>,
-        kind: NewKind<'_>,
-        new: &Triple,
-    ) -> Result<Arc<Inode>> {
-        let node = NewNode { kind, mode: new.mode, uid: new.uid, gid: new.gid, xattrs: &[] };
-        let node = dir.inode()?.dir()?.create(name, &node)?;
-        let inode = self.inodes.get(dir.dentry.superblock, node);
-        inode.remember(*new);
-        Ok(inode)
-    }
-
     /// `O_TMPFILE`.
     fn open_unnamed(self: &Arc<Self>, ctx: &Context, dirfd: Fd, path: &[u8], plan: &Plan) -> Result<Arc<OpenFile>> {
         let dir = self.lookup_at(ctx, dirfd, path, plan.lookup | LookupFlags::DIRECTORY)?;
@@ -167,11 +151,9 @@ impl Namespace {
         may(&ctx.credentials, &dir, Access::WRITE | Access::EXECUTE)?;
         let dir_inode = dir.inode()?;
         let above = dir_inode.triple()?;
-        let new = permission::of_new(&ctx.credentials, &above, FileType::File, plan.mode, ctx.fs.umask());
-        let node = NewNode { kind: NewKind::File, mode: new.mode, uid: new.uid, gid: new.gid, xattrs: &[] };
-        let node = dir_inode.dir()?.create_unnamed(&node)?;
-        let inode = self.inodes.get(dir.dentry.superblock, node);
-        inode.remember(new);
+        let born = Birth::new(ctx, dir_inode, &above, FileType::File, plan.mode)?;
+        let node = dir_inode.dir()?.create_unnamed(&born.node(NewKind::File, &born.xattrs()))?;
+        let inode = born.remembered_by(self.inodes.get(dir.dentry.superblock, node));
         if plan.has(OpenFlags::O_EXCL) {
             inode.forbid_links();
         }

@@ -2,13 +2,15 @@
 
 use alloc::vec::Vec;
 
+use crate::acl::{self, Acl};
 use crate::context::Context;
 use crate::flags::{AtFlags, Fd, XattrFlags};
+use crate::inode::Inode;
 use crate::mount::Location;
 use crate::namespace::Namespace;
 use crate::path::only;
 use crate::permission::{self, XattrAccess};
-use crate::{Errno, Result, XattrMode};
+use crate::{Errno, Result, SetAttr, XattrMode};
 
 /// The longest name of an extended attribute (`XATTR_NAME_MAX`).
 const NAME_MAX: usize = 255;
@@ -103,6 +105,9 @@ pub(crate) fn set(ctx: &Context, place: &Location, name: &[u8], value: &[u8], ho
     let _exclusive = inode.lock.write();
     permission::xattr(&ctx.credentials, &inode.triple_locked()?, name, XattrAccess::Write)?;
     let ops = inode.node.ops();
+    if acl::is_acl(name) {
+        return set_list(ctx, inode, name, value);
+    }
     let both = XattrFlags::XATTR_CREATE | XattrFlags::XATTR_REPLACE;
     let mode = match how {
         // It must be missing and be there: refused either way, by what is the case.
@@ -114,9 +119,37 @@ pub(crate) fn set(ctx: &Context, place: &Location, name: &[u8], value: &[u8], ho
         XattrFlags::XATTR_REPLACE => XattrMode::Replace,
         _ => XattrMode::Set,
     };
-    let result = ops.set_xattr(name, value, mode);
-    forget_mode(inode, name);
-    result
+    ops.set_xattr(name, value, mode)
+}
+
+/// Sets an access control list, whatever there was before (`set_posix_acl`); one without entries takes it away. The caller
+/// holds the inode's lock.
+fn set_list(ctx: &Context, inode: &Inode, name: &[u8], value: &[u8]) -> Result<()> {
+    let ops = inode.node.ops();
+    let result = match Acl::parse(value)? {
+        Some(_) if name == acl::DEFAULT && !inode.is_dir() => return Err(Errno::EACCES.into()),
+        Some(_) => ops.set_xattr(name, value, XattrMode::Set),
+        None => remove_list(inode, name),
+    };
+    inode.forget_triple();
+    result?;
+    if name == acl::ACCESS {
+        let triple = inode.triple_locked()?;
+        if let Some(mode) = permission::after_list(&ctx.credentials, &triple) {
+            inode.set_attr_locked(&SetAttr { mode: Some(mode), ..SetAttr::default() })?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes an access control list away; none to take is no error.
+fn remove_list(inode: &Inode, name: &[u8]) -> Result<()> {
+    let result = inode.node.ops().remove_xattr(name);
+    inode.forget_triple();
+    match result {
+        Err(error) if error.errno() == Errno::ENODATA => Ok(()),
+        result => result,
+    }
 }
 
 pub(crate) fn get(ctx: &Context, place: &Location, name: &[u8]) -> Result<Vec<u8>> {
@@ -150,14 +183,5 @@ pub(crate) fn remove(ctx: &Context, place: &Location, name: &[u8]) -> Result<()>
     let inode = place.inode()?;
     let _exclusive = inode.lock.write();
     permission::xattr(&ctx.credentials, &inode.triple_locked()?, name, XattrAccess::Write)?;
-    let result = inode.node.ops().remove_xattr(name);
-    forget_mode(inode, name);
-    result
-}
-
-/// An access list decides about the permission bits too.
-fn forget_mode(inode: &crate::inode::Inode, name: &[u8]) {
-    if name.starts_with(b"system.") {
-        inode.forget_triple();
-    }
+    if acl::is_acl(name) { remove_list(inode, name) } else { inode.node.ops().remove_xattr(name) }
 }

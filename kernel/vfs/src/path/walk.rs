@@ -12,6 +12,7 @@ use crate::flags::{AT_FDCWD, AtFlags, Fd, LINKS_MAX, MountFlags};
 use crate::inode::Inode;
 use crate::mount::Location;
 use crate::namespace::{Namespace, Protection};
+use crate::permission::Verdict;
 use crate::topology::Topology;
 use crate::{Access, Errno, NAME_MAX, Result, permission};
 
@@ -32,6 +33,8 @@ enum Stop {
     Miss,
     /// The permissions of this inode are not known.
     Triple(Arc<Inode>),
+    /// The access control list of an inode is not known.
+    List(Arc<Inode>),
     /// The target of this link is not known.
     Target(Arc<Dentry>),
 }
@@ -227,6 +230,9 @@ impl<'a> Walker<'a> {
                 Stop::Triple(inode) => {
                     inode.triple()?;
                 }
+                Stop::List(inode) => {
+                    inode.access_list()?;
+                }
                 Stop::Target(link) => {
                     let target = link.target()?;
                     self.target = Some((link, target));
@@ -274,7 +280,14 @@ impl<'a> Walker<'a> {
                 return Err(Errno::ENOTDIR.into());
             }
             let Some(dir) = inode.cached_triple() else { break Stop::Triple(inode.clone()) };
-            permission::check(who, &dir, Access::EXECUTE)?;
+            match permission::judge(who, &dir, Access::EXECUTE) {
+                Verdict::Granted => {}
+                Verdict::ByList(listed) => match listed.cached_access_list() {
+                    Some(list) => permission::check_list(who, &dir, list.as_deref(), Access::EXECUTE)?,
+                    None => break Stop::List(inode.clone()),
+                },
+                Verdict::Refused => return Err(Errno::EACCES.into()),
+            }
             let rest = &text[begin..];
             let len = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
             let mut next = begin + len;
