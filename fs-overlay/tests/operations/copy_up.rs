@@ -10,6 +10,10 @@ use vfs::{
 
 use crate::sample::{Counted, old, sample};
 
+/// A named user beside owner, group and others, under a mask, for mode 0751.
+const LIST: &[u8] = b"\x02\0\0\0\x01\0\x07\0\xff\xff\xff\xff\x02\0\x06\0\xe8\x03\0\0\x04\0\x04\0\xff\xff\xff\xff\
+    \x10\0\x05\0\xff\xff\xff\xff\x20\0\x01\0\xff\xff\xff\xff";
+
 #[test]
 fn a_copy_keeps_content_owner_mode_times_and_attributes() {
     let rig = Rig::new(|lower| {
@@ -17,7 +21,7 @@ fn a_copy_keeps_content_owner_mode_times_and_attributes() {
         let node = lower.get("d/f").unwrap();
         node.ops().set_xattr(b"user.mime", b"text", XattrMode::Set).unwrap();
         node.ops().set_xattr(b"security.capability", b"\x01\x02", XattrMode::Set).unwrap();
-        node.ops().set_xattr(b"system.posix_acl_access", b"\x02\0\0\0", XattrMode::Set).unwrap();
+        node.ops().set_xattr(b"system.posix_acl_access", LIST, XattrMode::Set).unwrap();
         node.ops().set_xattr(b"trusted.overlay.impure", b"y", XattrMode::Set).unwrap();
         let change = SetAttr { mode: Some(0o4751), uid: Some(7), gid: Some(8), ..SetAttr::default() };
         node.ops().set_attr(&change).unwrap();
@@ -32,7 +36,7 @@ fn a_copy_keeps_content_owner_mode_times_and_attributes() {
     for (name, value) in [
         ("user.mime", Some(&b"text"[..])),
         ("security.capability", Some(b"\x01\x02")),
-        ("system.posix_acl_access", Some(b"\x02\0\0\0")),
+        ("system.posix_acl_access", Some(LIST)),
         ("trusted.overlay.impure", None),
     ] {
         assert_eq!(rig.raw().xattr("d/f", name).as_deref(), value, "{name}");

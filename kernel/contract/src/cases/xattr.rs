@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use vfs::{Node, XattrMode};
+use vfs::{Node, SetAttr, XattrMode};
 
 use super::group;
 use crate::dsl::{pattern, same_bytes, show};
@@ -34,6 +34,7 @@ group! {
     links_share_them + HARD_LINKS,
     trusted_and_security_are_kept + ALL_XATTRS,
     acls_are_kept_as_they_are + ALL_XATTRS,
+    an_acl_and_the_mode_are_in_step + ALL_XATTRS,
     a_symbolic_link_has_trusted_ones + ALL_XATTRS,
     those_that_were_there_at_mount_can_be_changed,
 }
@@ -278,12 +279,31 @@ fn trusted_and_security_are_kept(env: &Env<'_>) -> Outcome {
     Ok(())
 }
 
+/// An access list with a named user and a mask, so that nothing can fold it into the mode, which is 0660.
+const FULL: &[u8] = b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x02\0\x06\0\xe8\x03\0\0\x04\0\x04\0\xff\xff\xff\xff\
+    \x10\0\x06\0\xff\xff\xff\xff\x20\0\0\0\xff\xff\xff\xff";
+
+fn an_acl_and_the_mode_are_in_step(env: &Env<'_>) -> Outcome {
+    // The rights of mode 0640, and no more.
+    const MINIMAL: &[u8] =
+        b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x04\0\x04\0\xff\xff\xff\xff\x20\0\0\0\xff\xff\xff\xff";
+    let base = env.start(&[file(b"f", b"").mode(0o4604)])?;
+    let f = base.at("f")?;
+    set(&f, vfs::acl::ACCESS, FULL)?;
+    check_eq!(f.attr()?.mode, 0o4660);
+    f.ops().set_attr(&SetAttr { mode: Some(0o751), ..SetAttr::default() })?;
+    // The mask follows the group's bits, the owner and others follow theirs, the named user and the group stay.
+    let mut followed = FULL.to_vec();
+    (followed[6], followed[30], followed[38]) = (7, 5, 1);
+    is(&f, vfs::acl::ACCESS, Some(&followed))?;
+    set(&f, vfs::acl::ACCESS, MINIMAL)?;
+    check_eq!(f.attr()?.mode, 0o640);
+    is(&f, vfs::acl::ACCESS, None)
+}
+
 fn acls_are_kept_as_they_are(env: &Env<'_>) -> Outcome {
     // Version 2; the owner, its group and others, with the rights that mode 0640 has.
     const ACL: &[u8] = b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x04\0\x04\0\xff\xff\xff\xff\x20\0\0\0\xff\xff\xff\xff";
-    // With a named user and a mask, so that nothing can fold it into the mode.
-    const FULL: &[u8] = b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x02\0\x06\0\xe8\x03\0\0\x04\0\x04\0\xff\xff\xff\xff\
-        \x10\0\x06\0\xff\xff\xff\xff\x20\0\0\0\xff\xff\xff\xff";
     let base = env.start(&[file(b"f", b"").mode(0o660), dir(b"d")])?;
     set(&base.at("f")?, b"system.posix_acl_access", FULL)?;
     is(&base.at("f")?, b"system.posix_acl_access", Some(FULL))?;
