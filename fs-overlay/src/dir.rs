@@ -26,6 +26,10 @@ impl NodeOps for OverlayDir {
         self.core.id()
     }
 
+    fn identity(&self) -> u64 {
+        self.core.serial()
+    }
+
     fn attr(&self) -> Result<Attr> {
         let mut attr = self.top()?.attr()?;
         let id = self.id();

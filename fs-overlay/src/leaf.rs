@@ -175,6 +175,10 @@ impl<T: Kind + ?Sized> NodeOps for Leaf<T> {
         self.core.id()
     }
 
+    fn identity(&self) -> u64 {
+        self.core.serial()
+    }
+
     fn attr(&self) -> Result<Attr> {
         let mut attr = self.top()?.attr()?;
         let id = self.id();

@@ -16,13 +16,13 @@ use hashbrown::HashMap;
 use crate::acl::{self, Acl};
 use crate::locks::LockList;
 use crate::pipe::Pipe;
-use crate::{Attr, DirOps, Errno, FileType, Node, NodeId, Result, SetAttr};
+use crate::{Attr, DirOps, Errno, FileType, Node, Result, SetAttr};
 
-/// Which inode of which mounted filesystem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct InodeKey {
-    pub(crate) superblock: u64,
-    pub(crate) id: NodeId,
+/// Which object of which mounted filesystem: equal exactly for two handles of one object, unlike numbers, which programs see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectId {
+    superblock: u64,
+    identity: u64,
 }
 
 /// What permission checks need to know of an inode.
@@ -57,7 +57,7 @@ struct Lists {
 /// A node in use.
 pub(crate) struct Inode {
     pub(crate) node: Node,
-    key: InodeKey,
+    key: ObjectId,
     /// Held shared over lookups in the directory, exclusively over changes of its entries and of the inode's attributes.
     pub(crate) lock: RwLock<()>,
     /// `st_mode`, `MODE_KNOWN` once the triple is there, `UNLISTED` once it is known to be all.
@@ -82,6 +82,10 @@ const MODE_KNOWN: u32 = 1 << 31;
 const UNLISTED: u32 = 1 << 30;
 
 impl Inode {
+    pub(crate) fn object(&self) -> ObjectId {
+        self.key
+    }
+
     pub(crate) fn is_dir(&self) -> bool {
         matches!(self.node, Node::Dir(_))
     }
@@ -283,13 +287,13 @@ impl Drop for Inode {
 /// Every inode in use.
 #[derive(Default)]
 pub(crate) struct InodeTable {
-    inodes: Mutex<HashMap<InodeKey, Weak<Inode>>>,
+    inodes: Mutex<HashMap<ObjectId, Weak<Inode>>>,
 }
 
 impl InodeTable {
     /// The inode of a node, made if no one uses it yet.
     pub(crate) fn get(self: &Arc<Self>, superblock: u64, node: Node) -> Arc<Inode> {
-        let key = InodeKey { superblock, id: node.id() };
+        let key = ObjectId { superblock, identity: node.ops().identity() };
         let mut inodes = self.inodes.lock();
         if let Some(inode) = inodes.get(&key).and_then(Weak::upgrade) {
             // Two threads may race here only with nodes of one inode; the second node is dropped after the lock.
@@ -316,7 +320,7 @@ impl InodeTable {
     }
 
     /// Removes the entry of an inode whose last user is gone, unless a new one took its place meanwhile.
-    fn forget(&self, key: &InodeKey) {
+    fn forget(&self, key: &ObjectId) {
         let mut inodes = self.inodes.lock();
         if inodes.get(key).is_some_and(|inode| inode.strong_count() == 0) {
             inodes.remove(key);

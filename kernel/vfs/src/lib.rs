@@ -50,6 +50,7 @@ pub use flags::{
     AT_FDCWD, AtFlags, FallocateFlags, Fd, LINKS_MAX, MountFlags, OpenFlags, OpenHow, PATH_LEN_MAX, PollEvents,
     RW_COUNT_MAX, RenameFlags, ResolveFlags, RwFlags, UmountFlags, XattrFlags,
 };
+pub use inode::ObjectId;
 pub use locks::{Blocking, Flock, FlockOp, LockOwner, LockType, Whence};
 pub use mount::{FileSystemTypes, Location, MountEntry, MountRequest};
 pub use namespace::{Namespace, NamespaceOptions, Protection, Protections};

@@ -16,7 +16,7 @@ use crate::dentry::Dentry;
 use crate::flags::MountFlags;
 use crate::inode::Inode;
 use crate::namespace::Namespace;
-use crate::{Attr, Errno, FileSystem, Node, NodeId, Result};
+use crate::{Attr, Errno, FileSystem, Node, ObjectId, Result};
 
 /// A filesystem in the tree, at however many places.
 pub(crate) struct Superblock {
@@ -180,12 +180,12 @@ impl Location {
         Ok(&self.inode()?.node)
     }
 
-    /// The identity of the inode.
+    /// Which object it is.
     ///
     /// # Errors
     /// As [`node`](Self::node).
-    pub fn id(&self) -> Result<NodeId> {
-        Ok(self.node()?.id())
+    pub fn object(&self) -> Result<ObjectId> {
+        Ok(self.inode()?.object())
     }
 
     /// The attributes, as the filesystem tells them now.

@@ -32,6 +32,10 @@ macro_rules! wrapper {
         }
 
         impl NodeOps for $name {
+            fn identity(&self) -> u64 {
+                self.inner.identity()
+            }
+
             fn id(&self) -> NodeId {
                 self.inner.id()
             }

@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use base::sync::Mutex;
 use boot::layout::PAGE_SIZE;
-use vfs::{Errno, FileOps, NodeId, OpenFile, Result};
+use vfs::{Errno, FileOps, ObjectId, OpenFile, Result};
 
 use super::fault::{Fault, new_frame};
 use super::{Backing, MappedFile, UserSpace};
@@ -33,7 +33,7 @@ pub(crate) struct Shared {
 }
 
 struct SharedFile {
-    id: NodeId,
+    id: ObjectId,
     mapped: MappedFile,
 }
 
@@ -44,13 +44,13 @@ struct Page {
 }
 
 /// Shared files by identity.
-static TABLE: Mutex<BTreeMap<NodeId, Weak<Shared>>> = Mutex::new(BTreeMap::new());
+static TABLE: Mutex<BTreeMap<ObjectId, Weak<Shared>>> = Mutex::new(BTreeMap::new());
 /// How many there are.
 static FILES: AtomicUsize = AtomicUsize::new(0);
 
 impl Shared {
     /// The object of a file, made if there is none.
-    pub(crate) fn of_file(id: NodeId, mapped: MappedFile) -> Arc<Self> {
+    pub(crate) fn of_file(id: ObjectId, mapped: MappedFile) -> Arc<Self> {
         let mut table = TABLE.lock();
         if let Some(shared) = table.get(&id).and_then(Weak::upgrade) {
             return shared;
@@ -196,7 +196,7 @@ fn of(file: &OpenFile) -> Option<Arc<Shared>> {
     if FILES.load(Ordering::Relaxed) == 0 {
         return None;
     }
-    let id = file.location()?.id().ok()?;
+    let id = file.location()?.object().ok()?;
     TABLE.lock().get(&id).and_then(Weak::upgrade)
 }
 
@@ -332,6 +332,6 @@ impl UserSpace {
 /// # Errors
 /// `ENODEV` for a file without a place in the tree.
 pub(crate) fn map_file(mapped: MappedFile) -> Result<Arc<Shared>> {
-    let id = mapped.open.location().ok_or(Errno::ENODEV)?.id()?;
+    let id = mapped.open.location().ok_or(Errno::ENODEV)?.object()?;
     Ok(Shared::of_file(id, mapped))
 }

@@ -7,7 +7,8 @@ use core::fmt;
 
 use crate::{Attr, DirOps, Errno, FileHandle, FileOps, FileType, Result, SetAttr};
 
-/// Which inode of the whole system: equal exactly for two handles of one inode.
+/// What programs see an inode as: device and inode number. Names that an overlay will part at copy-up show one number for as long
+/// as they have not parted; which objects are one tells [`NodeOps::identity`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId {
     /// The filesystem's device, as in [`Attr::dev`].
@@ -134,8 +135,14 @@ pub enum XattrMode {
 
 /// What every inode can do. Names of extended attributes are whole (`user.mime`), and no permission is checked here.
 pub trait NodeOps: Any + Send + Sync {
-    /// Its identity: no I/O, never fails.
+    /// Its device and number: no I/O, never fails.
     fn id(&self) -> NodeId;
+
+    /// Which object of its filesystem it is: equal exactly for the handles of one object, and the same for as long as a handle lives.
+    /// The inode number, unless the filesystem's numbers are not so.
+    fn identity(&self) -> u64 {
+        self.id().ino
+    }
 
     /// Its attributes. `dev` and `ino` are those of [`id`](Self::id).
     ///

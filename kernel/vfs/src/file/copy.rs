@@ -87,7 +87,8 @@ impl OpenFile {
         }
         let size = self.file()?.attr()?.size;
         let len64 = len64.min(size.saturating_sub(from));
-        if self.file()?.id() == to.file()?.id() && from < onto + len64 && onto < from + len64 {
+        let same = self.inode().map(|inode| inode.object()) == to.inode().map(|inode| inode.object());
+        if same && from < onto + len64 && onto < from + len64 {
             return Err(Errno::EINVAL.into());
         }
         self.copy_to(ctx, at, to, to_at, len64 as usize)
