@@ -12,13 +12,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use vfs::{
-    Errno, Error, FileOps, FileType, Name, NewKind, NewNode, Node, Over, Parent, Publish, Result, SetAttr, SetTime,
-    Subject, SyncKind, UpperDir, XattrChange,
+    Errno, Error, FileOps, FileType, Name, NewKind, NewNode, Node, NodeOps, Over, Parent, Publish, Result, SetAttr,
+    SetTime, Subject, SyncKind, UpperDir, XattrChange,
 };
 
-use crate::format::{Origin, YES};
+use crate::format::YES;
 use crate::fs::Shared;
 use crate::identity::{FsIndex, Kind, LayerIndex};
+use crate::index::IndexName;
 use crate::leaf::{Leaf, Links};
 use crate::metacopy::{Data, Extent};
 use crate::node::OverlayDir;
@@ -72,7 +73,14 @@ impl OverlayDir {
         let (parent, name) = self.position().ok_or(Errno::ENOENT)?;
         let lower = self.lowers.first().ok_or(Errno::ENOENT)?;
         let original = Node::Dir(Arc::clone(&lower.dir));
-        let copy = Copy { fs: &self.core.fs, layer: lower.layer, original: &original, links: Links::One, data: None };
+        let copy = Copy {
+            fs: &self.core.fs,
+            layer: lower.layer,
+            original: &original,
+            links: Links::One,
+            data: None,
+            index: None,
+        };
         let staged = copy.stage(parent.changeable()?, Content::Whole)?;
         let staged_dir = Arc::clone(staged.as_dir()?);
 
@@ -110,6 +118,7 @@ impl<T: Kind + ?Sized> Leaf<T> {
                 return Ok(upper);
             }
             self.core.fs.writable()?;
+            // A copy in the index needs no directory.
             if let Some((parent, _)) = self.position() {
                 match parent.copy_up() {
                     Ok(_) => {}
@@ -137,14 +146,17 @@ impl<T: Kind + ?Sized> Leaf<T> {
             return Err(Error::fault(Errno::EIO, "overlay: the data of a metacopy file is in no lower layer"));
         }
         let data = T::data_elsewhere(self);
-        let copy = Copy { fs, layer: lower.layer, original: &original, links: lower.links, data };
+        let copy =
+            Copy { fs, layer: lower.layer, original: &original, links: lower.links, data, index: self.index.as_ref() };
         let position = self.position();
-        let staged = match &position {
-            Some((parent, _)) => copy.stage(parent.changeable()?, content)?,
+        let staged = match (&position, &self.index, &fs.index) {
+            (_, Some(_), Some(index)) => copy.stage(index.upper()?, content)?,
+            (Some((parent, _)), ..) => copy.stage(parent.changeable()?, content)?,
             // Removed, but open: its copy gets no name.
-            None => copy.stage(fs.upper_root()?, content)?,
+            (None, ..) => copy.stage(fs.upper_root()?, content)?,
         };
         let number = match lower.links {
+            _ if self.index.is_some() => self.core.number(),
             Links::One => {
                 let number = self.core.number();
                 if fs.original_number(&staged)? != number {
@@ -157,6 +169,12 @@ impl<T: Kind + ?Sized> Leaf<T> {
         };
         let upper = T::from_node(staged.clone())
             .ok_or_else(|| Error::fault(Errno::EIO, "overlay: the upper staged a node of another kind"))?;
+        if let (Some(name), Some(index)) = (&self.index, &fs.index) {
+            let _inodes = index.inodes.write();
+            index.publish(name, &staged)?;
+            self.set_upper(upper, number, extent);
+            return Ok(());
+        }
         let Some((parent, name)) = position else {
             self.set_upper(upper, number, extent);
             return Ok(());
@@ -182,6 +200,7 @@ struct Copy<'a> {
     links: Links,
     /// The file that has its content, where that is another.
     data: Option<&'a Arc<dyn FileOps>>,
+    index: Option<&'a IndexName>,
 }
 
 impl Copy<'_> {
@@ -206,8 +225,12 @@ impl Copy<'_> {
             attributes.push((self.fs.names.metacopy.to_vec(), Vec::new()));
         }
         // A name that parts from its inode has no origin: several copies would claim it.
-        if self.links == Links::One {
-            attributes.push((self.fs.names.origin.to_vec(), self.origin()));
+        if self.links == Links::One || self.index.is_some() {
+            let origin = self.fs.origin(self.layer, self.original.ops());
+            attributes.push((self.fs.names.origin.to_vec(), origin.unwrap_or_default()));
+        }
+        if let Some(index) = self.index {
+            attributes.push((self.fs.names.nlink.to_vec(), index.first_count()));
         }
         let new = NewNode { kind, mode: attr.mode, uid: attr.uid, gid: attr.gid, xattrs: &[] };
         let staged = self.stage_with(parent, &new, &attributes)?;
@@ -261,13 +284,6 @@ impl Copy<'_> {
             }
         }
         Ok(staged)
-    }
-
-    /// The value of the `origin` attribute: empty where the lower inode cannot be found again.
-    fn origin(&self) -> Vec<u8> {
-        let lower = &self.fs.filesystems[usize::from(self.fs.lower(self.layer).fs.0)];
-        let origin = lower.uuid.zip(self.original.ops().handle()).map(|(uuid, handle)| Origin { uuid, handle });
-        origin.and_then(|origin| origin.to_bytes()).unwrap_or_default()
     }
 }
 
@@ -325,6 +341,11 @@ impl Shared {
     /// `EROFS`.
     pub(crate) fn writable(&self) -> Result<()> {
         if self.upper.is_some() { Ok(()) } else { Err(Error::new(Errno::EROFS, "overlay without an upper layer")) }
+    }
+
+    /// The value of the `origin` attribute of a copy of `node`; `None` where that cannot be found again.
+    pub(crate) fn origin(&self, layer: LayerIndex, node: &dyn NodeOps) -> Option<Vec<u8>> {
+        self.filesystems[usize::from(self.lower(layer).fs.0)].origin(node)
     }
 
     fn upper_root(&self) -> Result<&dyn UpperDir> {

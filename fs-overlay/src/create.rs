@@ -86,6 +86,17 @@ impl OverlayDir {
             upper.set_xattr(self.core.fs.names.impure, YES, XattrMode::Set)?;
             self.set_impure();
         }
+        let _links = match &leaf.index {
+            None => None,
+            Some(index) => {
+                let links = self.core.fs.hold_links();
+                if leaf.attr()?.nlink == 0 {
+                    return Err(Error::new(Errno::ENOENT, "link to a removed file"));
+                }
+                self.core.fs.count_over_upper(&T::into_node(original.clone()), index)?;
+                links
+            }
+        };
         upper.link_over(name, &T::into_node(original.clone()))?;
         self.forget_listing();
         Ok(())

@@ -31,6 +31,8 @@ pub(crate) struct Names {
     pub(crate) origin: &'static [u8],
     pub(crate) impure: &'static [u8],
     pub(crate) metacopy: &'static [u8],
+    pub(crate) nlink: &'static [u8],
+    pub(crate) upper: &'static [u8],
     pub(crate) whiteout: &'static [u8],
 }
 
@@ -44,6 +46,8 @@ macro_rules! names {
             origin: concat!($class, ".overlay.origin").as_bytes(),
             impure: concat!($class, ".overlay.impure").as_bytes(),
             metacopy: concat!($class, ".overlay.metacopy").as_bytes(),
+            nlink: concat!($class, ".overlay.nlink").as_bytes(),
+            upper: concat!($class, ".overlay.upper").as_bytes(),
             whiteout: concat!($class, ".overlay.whiteout").as_bytes(),
         }
     };
@@ -165,6 +169,55 @@ pub(crate) fn push_component(path: &mut Vec<NameBuf>, name: NameBuf) -> Result<(
     Ok(())
 }
 
+/// How many names an inode of the index has in the overlay (`nlink`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinkCount {
+    /// So many more than the inode has in the upper.
+    OverUpper(i64),
+    /// So many more than the inode has in its lower layer.
+    OverLower(i64),
+}
+
+impl LinkCount {
+    /// Reads `U` or `L`, a sign and a number; `None` for anything else.
+    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
+        let (&base, number) = value.split_first()?;
+        let number: i32 = core::str::from_utf8(number).ok()?.parse().ok()?;
+        match base {
+            b'U' => Some(Self::OverUpper(number.into())),
+            b'L' => Some(Self::OverLower(number.into())),
+            _ => None,
+        }
+    }
+
+    /// The value of the attribute.
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
+        let (base, number) = match self {
+            Self::OverUpper(number) => (b'U', number),
+            Self::OverLower(number) => (b'L', number),
+        };
+        let mut bytes = Vec::from([base, if number < 0 { b'-' } else { b'+' }]);
+        let digits = number.unsigned_abs();
+        let mut scale = 1u64;
+        while digits / scale >= 10 {
+            scale *= 10;
+        }
+        while scale > 0 {
+            // A remainder by ten is a digit.
+            bytes.push(b'0' + (digits / scale % 10) as u8);
+            scale /= 10;
+        }
+        bytes
+    }
+}
+
+/// Which kind of layer a file handle is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HandleOf {
+    Lower,
+    Upper,
+}
+
 /// Which lower inode an upper one was copied up from (`struct ovl_fb`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Origin {
@@ -185,11 +238,15 @@ const ORIGIN_HEADER: usize = 5 + 16;
 
 impl Origin {
     /// The value of the attribute; `None` where the handle is longer than the format can say.
-    pub(crate) fn to_bytes(&self) -> Option<Vec<u8>> {
+    pub(crate) fn to_bytes(&self, of: HandleOf) -> Option<Vec<u8>> {
+        let flags = match of {
+            HandleOf::Lower => 0,
+            HandleOf::Upper => FLAG_PATH_UPPER,
+        };
         let len = u8::try_from(ORIGIN_HEADER.checked_add(self.handle.bytes.len())?).ok()?;
         let mut bytes = Vec::with_capacity(usize::from(len));
         // The flags' byte order bit is that of the machine that wrote the handle: little-endian.
-        bytes.extend_from_slice(&[ORIGIN_VERSION, ORIGIN_MAGIC, len, 0, self.handle.kind]);
+        bytes.extend_from_slice(&[ORIGIN_VERSION, ORIGIN_MAGIC, len, flags, self.handle.kind]);
         bytes.extend_from_slice(&self.uuid);
         bytes.extend_from_slice(&self.handle.bytes);
         Some(bytes)
@@ -222,7 +279,8 @@ mod tests {
     #[test]
     fn an_origin_has_the_layout_of_linux() {
         let origin = Origin { uuid: [7; 16], handle: FileHandle { kind: 1, bytes: [1, 2, 3, 4, 5, 6, 7, 8].into() } };
-        let bytes = origin.to_bytes().unwrap();
+        let bytes = origin.to_bytes(HandleOf::Lower).unwrap();
+        assert_eq!(origin.to_bytes(HandleOf::Upper).unwrap()[..5], [0, 0xfb, 29, 4, 1]);
         assert_eq!(bytes[..5], [0, 0xfb, 29, 0, 1]);
         assert_eq!(bytes[5..21], [7; 16]);
         assert_eq!(bytes[21..], [1, 2, 3, 4, 5, 6, 7, 8]);
@@ -231,8 +289,8 @@ mod tests {
 
     #[test]
     fn an_origin_that_is_not_understood_is_unknown() {
-        let good =
-            Origin { uuid: [7; 16], handle: FileHandle { kind: 1, bytes: [1, 2, 3, 4].into() } }.to_bytes().unwrap();
+        let good = Origin { uuid: [7; 16], handle: FileHandle { kind: 1, bytes: [1, 2, 3, 4].into() } };
+        let good = good.to_bytes(HandleOf::Lower).unwrap();
         let with = |at: usize, value: u8| {
             let mut bytes = good.clone();
             bytes[at] = value;
@@ -251,7 +309,7 @@ mod tests {
             assert_eq!(Origin::parse(&good[..len]), None);
         }
         let long = Origin { uuid: [0; 16], handle: FileHandle { kind: 1, bytes: alloc::vec![0; 235].into() } };
-        assert_eq!(long.to_bytes(), None);
+        assert_eq!(long.to_bytes(HandleOf::Lower), None);
     }
 
     #[test]
@@ -266,6 +324,22 @@ mod tests {
             assert_eq!(Redirect::parse(good).unwrap().to_bytes(), good);
         }
         assert_eq!(Redirect::parse(&b"/a".repeat(5000)).unwrap_err(), Errno::EINVAL);
+    }
+
+    #[test]
+    fn a_link_count_has_a_base_a_sign_and_a_number() {
+        for (text, count) in [
+            (&b"U+0"[..], LinkCount::OverUpper(0)),
+            (b"U-1", LinkCount::OverUpper(-1)),
+            (b"L+2147483647", LinkCount::OverLower(2_147_483_647)),
+            (b"U+10", LinkCount::OverUpper(10)),
+        ] {
+            assert_eq!(LinkCount::parse(text), Some(count));
+            assert_eq!(count.to_bytes(), text);
+        }
+        for bad in [&b""[..], b"U", b"U+", b"X+1", b"+1", b"U+1x", b"U+99999999999"] {
+            assert_eq!(LinkCount::parse(bad), None, "{}", bad.escape_ascii());
+        }
     }
 
     #[test]

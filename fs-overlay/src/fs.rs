@@ -7,10 +7,11 @@ use core::fmt;
 
 use base::sync::Mutex;
 use hashbrown::HashSet;
-use vfs::{DirOps, FileSystem, Result, StatFs};
+use vfs::{DirOps, FileSystem, NodeOps, Result, StatFs};
 
-use crate::format::Names;
+use crate::format::{HandleOf, Names, Origin};
 use crate::identity::{Claims, Depth, FsIndex, Numbering, Table};
+use crate::index::Index;
 use crate::listing::RecentListings;
 use crate::merge::Whiteouts;
 use crate::mount::InUse;
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) lowers: Box<[LowerLayer]>,
     /// The roots of the data-only layers, topmost first.
     pub(crate) data_only: Box<[Arc<dyn DirOps>]>,
+    /// Where copies of inodes with several names are found; `None` under `index=off`.
+    pub(crate) index: Option<Index>,
     /// By [`FsIndex`]; the first is the upper's, or where there is none the topmost lower's.
     pub(crate) filesystems: Box<[LayerFs]>,
     /// The roots of all layers and the work directory: none may be met inside another layer.
@@ -62,6 +65,14 @@ pub(crate) struct Shared {
     /// Held while a directory can move: the shape of the tree stays.
     pub(crate) rename: Mutex<()>,
     pub(crate) in_use: Mutex<Vec<InUse>>,
+}
+
+impl LayerFs {
+    /// What says in an `origin` that an inode is `node`, which is on this filesystem; `None` where it cannot be found again.
+    pub(crate) fn origin(&self, node: &dyn NodeOps) -> Option<Vec<u8>> {
+        let origin = Origin { uuid: self.uuid?, handle: node.handle()? };
+        origin.to_bytes(HandleOf::Lower)
+    }
 }
 
 impl Shared {

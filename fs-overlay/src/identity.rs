@@ -115,6 +115,8 @@ pub(crate) enum Key {
     Upper(u64),
     /// In this inode of a lower filesystem, which has no other name.
     Lower(FsIndex, u64),
+    /// In this inode of a lower filesystem, whose names the index keeps together.
+    Shared(FsIndex, u64),
     /// In a lower inode that other names share, and from which this name will part when it is copied up: the object is the
     /// name, in the directory at this address. The directory lives as long as the key: the object holds it.
     Name(usize, NameBuf),

@@ -15,7 +15,9 @@ use vfs::{
 };
 
 use crate::copy_up::Content;
+use crate::fs::Shared;
 use crate::identity::{Kind, LayerIndex};
+use crate::index::IndexName;
 use crate::metacopy::{Data, Extent};
 use crate::node::{Core, OverlayDir, Place};
 use crate::options::SyncMode;
@@ -36,21 +38,25 @@ pub(crate) struct LowerLeaf<N> {
     pub(crate) links: Links,
     /// Where its content is.
     pub(crate) data: Data,
+    /// Where its copy is, if the index keeps its names together.
+    pub(crate) index: Option<IndexName>,
 }
 
 impl LowerLeaf<Node> {
     /// # Errors
     /// Those of the layer.
-    pub(crate) fn new(layer: LayerIndex, node: Node) -> Result<Self> {
-        let links = if node.attr()?.nlink > 1 { Links::Several } else { Links::One };
-        Ok(Self { layer, node, links, data: Data::Own })
+    pub(crate) fn new(fs: &Shared, layer: LayerIndex, node: Node) -> Result<Self> {
+        let nlink = node.attr()?.nlink;
+        let links = if nlink > 1 { Links::Several } else { Links::One };
+        let index = if nlink > 1 { fs.index_name(layer, node.ops(), nlink) } else { None };
+        Ok(Self { layer, node, links, data: Data::Own, index })
     }
 }
 
 impl<N> LowerLeaf<N> {
     /// The same with another view of the node.
     pub(crate) fn with<M>(self, node: M) -> LowerLeaf<M> {
-        LowerLeaf { layer: self.layer, node, links: self.links, data: self.data }
+        LowerLeaf { layer: self.layer, node, links: self.links, data: self.data, index: self.index }
     }
 }
 
@@ -64,20 +70,31 @@ pub(crate) struct Leaf<T: ?Sized> {
     data: Data,
     /// Whether the upper part has attributes alone. Set before the part is, cleared once its data is whole.
     is_partial: AtomicBool,
+    /// Where the copy is, if the index keeps the names together.
+    pub(crate) index: Option<IndexName>,
     /// A leaf lock.
     place: Mutex<Place>,
 }
 
 impl<T: Kind + ?Sized> Leaf<T> {
-    pub(crate) fn of_upper(core: Core, node: Arc<T>, data: Data) -> Arc<Self> {
+    pub(crate) fn of_upper(core: Core, node: Arc<T>, data: Data, index: Option<IndexName>) -> Arc<Self> {
         let is_partial = AtomicBool::new(!matches!(data, Data::Own));
         let upper = OnceLock::initialized(node);
-        Arc::new(Self { core, upper, lower: None, data, is_partial, place: Mutex::new(Place::Upper) })
+        Arc::new(Self { core, upper, lower: None, data, is_partial, index, place: Mutex::new(Place::Upper) })
     }
 
     pub(crate) fn of_lower(core: Core, lower: LowerLeaf<Arc<T>>, place: Place) -> Arc<Self> {
         let (data, is_partial) = (Data::Own, AtomicBool::new(false));
-        Arc::new(Self { core, upper: OnceLock::new(), lower: Some(lower), data, is_partial, place: Mutex::new(place) })
+        let index = lower.index.clone();
+        Arc::new(Self {
+            core,
+            upper: OnceLock::new(),
+            lower: Some(lower),
+            data,
+            is_partial,
+            index,
+            place: Mutex::new(place),
+        })
     }
 
     /// The part in the upper.
@@ -137,7 +154,7 @@ impl<T: Kind + ?Sized> Leaf<T> {
     pub(crate) fn position(&self) -> Option<(Arc<OverlayDir>, vfs::NameBuf)> {
         match &*self.place.lock() {
             Place::At { parent, name } => Some((Arc::clone(parent), name.clone())),
-            Place::Root | Place::Upper | Place::Gone => None,
+            Place::Root | Place::Shared | Place::Upper | Place::Gone => None,
         }
     }
 
@@ -185,6 +202,9 @@ impl<T: Kind + ?Sized> NodeOps for Leaf<T> {
         (attr.dev, attr.ino) = (id.dev, id.ino);
         if self.is_gone() {
             attr.nlink = 0;
+        }
+        if let (Some(index), Some(upper)) = (&self.index, self.upper.get()) {
+            attr.nlink = self.core.fs.links_of(index, &**upper, attr.nlink)?;
         }
         if let Some(data) = T::data_elsewhere(self) {
             let content = data.attr()?;

@@ -35,7 +35,7 @@
 //! One node per object, found again through a weak table while it is in use: `node::OverlayDir` or `leaf::Leaf`. Its lower
 //! parts are fixed when it is looked up (`lookup` and `search`, by the rules of `merge`), its upper part is set once, when a copy-up is
 //! published (`copy_up`). Whoever has a file open holds its node, and each call goes to the part that is on top at that
-//! moment. `create`, `remove`, `rename` and `readdir` (with `listing`) are the operations of directories, `identity` makes inode numbers, `format`
+//! moment. `metacopy` and `index` know copies without data and those of inodes with several names. `create`, `remove`, `rename` and `readdir` (with `listing`) are the operations of directories, `identity` makes inode numbers, `format`
 //! and `xattr` know the extended attributes, `options` and `mount` the way in.
 //!
 //! # Lock order, outermost first
@@ -44,9 +44,11 @@
 //! 2. `Shared::rename`: while directories can move. Never held over the copying of data.
 //! 3. `OverlayDir::entries`: shared for lookups and listings, exclusive for changes and for the publication of a copy. The
 //!    directory above first; two of which neither is above the other only under the rename lock.
-//! 4. Leaves, one at a time, nothing called under them: the place, the redirect, the listing and the key of a node, the
+//! 4. `Index::inodes`: shared while an inode is looked for in the index and in the table, exclusive while its copy is published there;
+//!    `Index::links`: while a name gets its entry.
+//! 5. Leaves, one at a time, nothing called under them: the place, the redirect, the listing and the key of a node, the
 //!    table of nodes (inside a key), the recent listings, the directories in use.
-//! 5. The layers' own: upper, then lower.
+//! 6. The layers' own: upper, then lower.
 //!
 //! Whoever needs something copied up does it before taking a lock of rank 2 or 3, and looks again afterwards.
 #![no_std]
@@ -62,6 +64,7 @@ mod dir;
 mod format;
 mod fs;
 mod identity;
+mod index;
 mod leaf;
 mod listing;
 mod lookup;
@@ -78,5 +81,7 @@ mod xattr;
 
 pub use fs::{OVERLAYFS_MAGIC, OverlayFs};
 pub use mount::{Layer, Layers, make_upper};
-pub use options::{LOWERS_MAX, MetacopyMode, MountError, MountOptions, Options, RedirectMode, SyncMode, XattrClass};
+pub use options::{
+    IndexMode, LOWERS_MAX, MetacopyMode, MountError, MountOptions, Options, RedirectMode, SyncMode, XattrClass,
+};
 pub use xattr::LAYER_XATTR;

@@ -11,6 +11,7 @@ use vfs::{DirOps, Errno, Error, FileOps, Name, Node, NodeOps, Result, SpecialOps
 use crate::format::{Opaque, Origin, Redirect};
 use crate::fs::{LowerLayer, Shared};
 use crate::identity::{FsIndex, Key, Kind, LayerIndex, OverlayNode};
+use crate::index::{InUpper, IndexName};
 use crate::leaf::{Leaf, Links, LowerLeaf};
 use crate::merge::{LayerEntry, Whiteouts, layer_entry};
 use crate::metacopy::Data;
@@ -33,12 +34,14 @@ pub(crate) struct UpperLeaf {
     pub(crate) node: Node,
     /// Where its content is.
     pub(crate) data: Data,
+    /// Its entry in the index, if it has one.
+    pub(crate) index: Option<IndexName>,
 }
 
 impl UpperLeaf {
     /// One that has its content.
     pub(crate) fn whole(node: Node) -> Self {
-        Self { node, data: Data::Own }
+        Self { node, data: Data::Own, index: None }
     }
 }
 
@@ -51,11 +54,11 @@ impl Found {
     }
 
     /// Whether the upper has an entry for it.
-    pub(crate) fn in_upper(&self) -> bool {
+    pub(crate) fn in_upper(&self) -> InUpper {
         match self {
-            Self::Dir(parts, _) => parts.upper.is_some(),
-            Self::Upper(..) => true,
-            Self::Lower(..) => false,
+            Self::Upper(..) => InUpper::Yes,
+            Self::Dir(parts, _) if parts.upper.is_some() => InUpper::Yes,
+            Self::Dir(..) | Self::Lower(..) => InUpper::No,
         }
     }
 }
@@ -80,7 +83,8 @@ impl OverlayDir {
                 Some(LayerEntry::Whiteout) => return Ok(None),
                 Some(LayerEntry::Leaf(node)) => {
                     // Listings look at origins only where the mark says so, and both must agree on the number.
-                    let number = if self.is_impure()? { fs.original_number(&node)? } else { fs.own_number(&node)? };
+                    let (number, index) =
+                        if self.is_impure()? { fs.original(&node)? } else { (fs.own_number(&node)?, None) };
                     let data = match fs.metacopy_of(&node)? {
                         None => Data::Own,
                         Some(redirect) => {
@@ -93,7 +97,7 @@ impl OverlayDir {
                             }
                         }
                     };
-                    return Ok(Some(Found::Upper(UpperLeaf { node, data }, number)));
+                    return Ok(Some(Found::Upper(UpperLeaf { node, data, index }, number)));
                 }
                 Some(LayerEntry::Dir(dir)) => {
                     fs.refuse_trap(FsIndex::UPPER, &*dir)?;
@@ -142,20 +146,22 @@ impl OverlayDir {
                 };
                 self.share(name, key, number, |core, place| OverlayNode::Dir(OverlayDir::new(core, parts, place)))
             }
-            Found::Upper(node, number) => {
-                let UpperLeaf { node, data } = node;
-                let key = Key::Upper(node.id().ino);
-                match node {
-                    Node::File(node) => self.upper_leaf::<dyn FileOps>(name, key, node, data, number),
-                    Node::Symlink(node) => self.upper_leaf::<dyn SymlinkOps>(name, key, node, data, number),
-                    Node::Special(node) => self.upper_leaf::<dyn SpecialOps>(name, key, node, data, number),
-                    Node::Dir(_) => Err(Error::fault(Errno::EIO, "overlay: a directory where a leaf was")),
-                }
-            }
+            Found::Upper(leaf, number) => self.upper_node(name, leaf, number),
             Found::Lower(leaf, number) => {
-                let key = match leaf.links {
-                    Links::One => Key::Lower(self.core.fs.lower(leaf.layer).fs, leaf.node.id().ino),
-                    Links::Several => self.name_key(name),
+                let fs = &*self.core.fs;
+                let (filesystem, ino) = (fs.lower(leaf.layer).fs, leaf.node.id().ino);
+                // Nobody puts the inode into the index between the look at it and the entry in the table.
+                let mut _index = None;
+                let key = match (leaf.links, &leaf.index, &fs.index) {
+                    (Links::Several, Some(_), Some(index)) => {
+                        _index = Some(index.inodes.read());
+                        if let Some(upper) = fs.in_index(&leaf)? {
+                            return self.upper_node(name, upper, number);
+                        }
+                        Key::Shared(filesystem, ino)
+                    }
+                    (Links::One, ..) => Key::Lower(filesystem, ino),
+                    (Links::Several, ..) => self.name_key(name),
                 };
                 match leaf.node.clone() {
                     Node::File(node) => self.lower_leaf::<dyn FileOps>(name, key, leaf.with(node), number),
@@ -167,15 +173,27 @@ impl OverlayDir {
         }
     }
 
+    fn upper_node(&self, name: Name<'_>, leaf: UpperLeaf, number: u64) -> Result<OverlayNode> {
+        let UpperLeaf { node, data, index } = leaf;
+        let key = Key::Upper(node.id().ino);
+        match node {
+            Node::File(node) => self.upper_leaf::<dyn FileOps>(name, key, node, data, index, number),
+            Node::Symlink(node) => self.upper_leaf::<dyn SymlinkOps>(name, key, node, data, index, number),
+            Node::Special(node) => self.upper_leaf::<dyn SpecialOps>(name, key, node, data, index, number),
+            Node::Dir(_) => Err(Error::fault(Errno::EIO, "overlay: a directory where a leaf was")),
+        }
+    }
+
     fn upper_leaf<T: Kind + ?Sized>(
         &self,
         name: Name<'_>,
         key: Key,
         node: Arc<T>,
         data: Data,
+        index: Option<IndexName>,
         number: u64,
     ) -> Result<OverlayNode> {
-        self.share(name, key, number, |core, _| T::overlay(Leaf::of_upper(core, node, data)))
+        self.share(name, key, number, |core, _| T::overlay(Leaf::of_upper(core, node, data, index)))
     }
 
     fn lower_leaf<T: Kind + ?Sized>(
@@ -185,7 +203,10 @@ impl OverlayDir {
         lower: LowerLeaf<Arc<T>>,
         number: u64,
     ) -> Result<OverlayNode> {
-        self.share(name, key, number, |core, place| T::overlay(Leaf::of_lower(core, lower, place)))
+        let is_shared = matches!(key, Key::Shared(..));
+        self.share(name, key, number, |core, place| {
+            T::overlay(Leaf::of_lower(core, lower, if is_shared { Place::Shared } else { place }))
+        })
     }
 
     fn name_key(&self, name: Name<'_>) -> Key {
@@ -202,7 +223,7 @@ impl OverlayDir {
         make: impl FnOnce(Core, Place) -> OverlayNode,
     ) -> Result<OverlayNode> {
         let fs = &self.core.fs;
-        let fits = |node: &OverlayNode| matches!(key, Key::Upper(_)) || node.is_lower_at(self, name);
+        let fits = |node: &OverlayNode| matches!(key, Key::Upper(_) | Key::Shared(..)) || node.is_lower_at(self, name);
         if let Some(node) = fs.table.find(&key)
             && fits(&node)
         {
@@ -253,11 +274,15 @@ impl Shared {
     /// The number of a leaf of the upper: that of the lower inode it was copied up from, if that is known and has no
     /// other name.
     pub(crate) fn original_number(&self, node: &Node) -> Result<u64> {
-        let ino = node.id().ino;
-        match (self.origin_of(node)?, self.claims.number(ino)) {
-            (Some((filesystem, original)), _) => self.numbering.number(filesystem, original),
-            (None, Some(number)) => Ok(number),
-            (None, None) => self.own_number(node),
+        self.original(node).map(|(number, _)| number)
+    }
+
+    /// The same, with its entry in the index, if it has one: then the lower inode may have other names.
+    fn original(&self, node: &Node) -> Result<(u64, Option<IndexName>)> {
+        match (self.origin_of(node)?, self.claims.number(node.id().ino)) {
+            (Some((filesystem, original, index)), _) => Ok((self.numbering.number(filesystem, original)?, index)),
+            (None, Some(number)) => Ok((number, None)),
+            (None, None) => Ok((self.own_number(node)?, None)),
         }
     }
 
@@ -266,13 +291,23 @@ impl Shared {
         self.numbering.number(FsIndex::UPPER, node.id().ino)
     }
 
-    fn origin_of(&self, node: &Node) -> Result<Option<(FsIndex, u64)>> {
+    fn origin_of(&self, node: &Node) -> Result<Option<(FsIndex, u64, Option<IndexName>)>> {
         let Some(value) = xattr::of_layer(node.ops(), self.names.origin)? else { return Ok(None) };
         let Some(origin) = Origin::parse(&value) else { return Ok(None) };
         let Some((filesystem, lower)) = self.filesystem_of(&origin.uuid) else { return Ok(None) };
         let Some(original) = lower.node_by_handle(&origin.handle)? else { return Ok(None) };
         let attr = original.attr()?;
-        let is_origin = attr.kind == node.file_type()? && attr.nlink == 1;
-        Ok(is_origin.then_some((filesystem, original.id().ino)))
+        if attr.kind != node.file_type()? {
+            return Ok(None);
+        }
+        let index = match attr.nlink {
+            1 => None,
+            // Several copies may claim it: the one in the index has it.
+            links => match IndexName::of(&value, links) {
+                Some(name) if self.is_in_index(&name, node.id().ino)? => Some(name),
+                _ => return Ok(None),
+            },
+        };
+        Ok(Some((filesystem, original.id().ino, index)))
     }
 }

@@ -14,10 +14,11 @@ use vfs::{
 use crate::format::{Names, Opaque};
 use crate::fs::{LayerFs, LowerLayer, OverlayFs, Shared, UpperLayer};
 use crate::identity::{Claims, Depth, FsIndex, Key, LayerIndex, Numbering, Table};
+use crate::index::Index;
 use crate::listing::RecentListings;
 use crate::merge::Whiteouts;
 use crate::node::{Core, DirParts, LowerDir, OverlayDir, Place};
-use crate::options::{LOWERS_MAX, MountError, Options, SyncMode, XattrClass};
+use crate::options::{IndexMode, LOWERS_MAX, MountError, Options, SyncMode, XattrClass};
 use crate::xattr;
 
 /// One layer: a directory of a mounted filesystem.
@@ -82,7 +83,8 @@ impl OverlayFs {
     /// # Errors
     /// `EINVAL` for layers that cannot be: none lower, more than 500, an upper that is read-only or whose filesystem
     /// cannot be one, a work directory elsewhere, overlays nested deeper than two, an upper that was used with `fsync=volatile`;
-    /// `ELOOP` for a directory that is two layers; `EBUSY` for an upper in use; the errors of the layers.
+    /// `ELOOP` for a directory that is two layers; `EBUSY` for an upper in use; `ESTALE` for an upper that was used with another
+    /// lower layer under `index=on`; the errors of the layers.
     pub fn mount(context: FsContext, layers: Layers, options: Options) -> Result<Arc<Self>, MountError> {
         let refuse = |option: &[u8], reason| MountError::new(Errno::EINVAL, option, reason);
         let Some(merged) = layers.lowers.len().checked_sub(options.data_only).filter(|&count| count > 0) else {
@@ -134,13 +136,24 @@ impl OverlayFs {
                 upper.fs.sync().map_err(|error| layer_error(b"workdir", error))?;
             }
         }
+        let filesystems = found.filesystems(&lowers);
+        let index = match (options.index, &upper, &layers.work) {
+            (IndexMode::Off, ..) | (IndexMode::On, None, _) => None,
+            (IndexMode::On, Some(_), None) => return Err(refuse(b"index=on", "needs workdir")),
+            (IndexMode::On, Some(upper), Some(work)) => {
+                let top = lowers.first().ok_or_else(|| refuse(b"lowerdir", "missing"))?;
+                let lower = filesystems[usize::from(top.fs.0)].origin(&*top.root);
+                Some(Index::open(names, upper, &*work.root, lower)?)
+            }
+        };
         let shared = Arc::new(Shared {
             dev: context.dev,
             options,
             names,
             depth: found.depth,
             numbering: Numbering::new(found.depth),
-            filesystems: found.filesystems(&lowers),
+            filesystems,
+            index,
             traps: found.traps,
             upper,
             lowers: lowers.into(),
@@ -212,7 +225,7 @@ fn check_upper(upper: &Layer, names: &Names) -> Result<(), MountError> {
     }
 }
 
-fn layer_error(option: &[u8], error: Error) -> MountError {
+pub(crate) fn layer_error(option: &[u8], error: Error) -> MountError {
     let reason = if error.context().is_empty() { "the layer cannot be read" } else { error.context() };
     MountError::new(error.errno(), option, reason)
 }
@@ -244,7 +257,7 @@ fn prepare_work(base: &dyn DirOps, sync: SyncMode) -> Result<(), MountError> {
     Ok(())
 }
 
-fn subdir(parent: &dyn DirOps, name: &[u8]) -> Result<Arc<dyn DirOps>, Error> {
+pub(crate) fn subdir(parent: &dyn DirOps, name: &[u8]) -> Result<Arc<dyn DirOps>, Error> {
     let name = Name::new(name)?;
     let node = match parent.lookup(name)? {
         Some(node) => node,
@@ -252,7 +265,7 @@ fn subdir(parent: &dyn DirOps, name: &[u8]) -> Result<Arc<dyn DirOps>, Error> {
     };
     match node {
         Node::Dir(dir) => Ok(dir),
-        _ => Err(Error::new(Errno::EEXIST, "its entry \"work\" is not a directory")),
+        _ => Err(Error::new(Errno::EEXIST, "one of its entries is not a directory")),
     }
 }
 

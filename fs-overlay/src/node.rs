@@ -77,6 +77,8 @@ pub(crate) enum Place {
     Root,
     /// A directory, or a leaf that is in lower layers only, at its name.
     At { parent: Arc<OverlayDir>, name: NameBuf },
+    /// A leaf of a lower layer with several names, which the index keeps together.
+    Shared,
     /// A leaf in the upper: the upper knows its names.
     Upper,
     /// Removed.
@@ -206,7 +208,7 @@ impl OverlayDir {
     pub(crate) fn position(&self) -> Option<(Arc<Self>, NameBuf)> {
         match &*self.place.lock() {
             Place::At { parent, name } => Some((Arc::clone(parent), name.clone())),
-            Place::Root | Place::Upper | Place::Gone => None,
+            Place::Root | Place::Shared | Place::Upper | Place::Gone => None,
         }
     }
 
@@ -276,7 +278,7 @@ impl Place {
             Self::At { parent: own, name: own_name } => {
                 core::ptr::eq(&**own, parent) && own_name.as_bytes() == name.as_bytes()
             }
-            Self::Root | Self::Upper | Self::Gone => false,
+            Self::Root | Self::Shared | Self::Upper | Self::Gone => false,
         }
     }
 }

@@ -37,6 +37,17 @@ pub enum MetacopyMode {
     Refuse,
 }
 
+/// Whether the names of a lower inode stay one file when it is copied up (`index=`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IndexMode {
+    /// The name that is changed parts from the others (`off`).
+    #[default]
+    Off,
+    /// They stay together: its copy is found through `index/` beside the work directory. An upper that was used so belongs to its
+    /// lower layer: with another one it is refused (`on`).
+    On,
+}
+
 /// Under which prefix the overlay keeps its extended attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum XattrClass {
@@ -67,6 +78,8 @@ pub struct Options {
     pub redirect: RedirectMode,
     /// Copies of attributes without data.
     pub metacopy: MetacopyMode,
+    /// Hard links over copy-up.
+    pub index: IndexMode,
     /// How many of the lower layers, counted from the lowest, are asked for the data of files alone (`::`, `datadir+=`): their names are
     /// not seen, and a `redirect` of a file finds what is in them.
     pub data_only: usize,
@@ -201,8 +214,10 @@ impl MountOptions {
             (b"uuid", _) => return refuse("must be on, off, auto or null"),
             (b"metacopy", Some(b"on")) => self.options.metacopy = MetacopyMode::Create,
             (b"metacopy", Some(b"off")) => self.options.metacopy = MetacopyMode::Refuse,
-            (b"index" | b"nfs_export" | b"verity", Some(b"off")) => {}
-            (b"index" | b"nfs_export" | b"verity", Some(b"on" | b"require")) => {
+            (b"index", Some(b"on")) => self.options.index = IndexMode::On,
+            (b"index", Some(b"off")) => self.options.index = IndexMode::Off,
+            (b"nfs_export" | b"verity", Some(b"off")) => {}
+            (b"nfs_export" | b"verity", Some(b"on" | b"require")) => {
                 return refuse("not supported yet, only off is");
             }
             (b"index" | b"metacopy" | b"nfs_export" | b"verity", _) => return refuse("must be on or off"),
@@ -414,7 +429,8 @@ mod tests {
             ("lowerdir=/a,metacopy=maybe", "overlay: metacopy=maybe: must be on or off (EINVAL)"),
             ("lowerdir=:/b", "overlay: lowerdir=:/b: an empty path (EINVAL)"),
             ("lowerdir=/b:", "overlay: lowerdir=/b:: an empty path (EINVAL)"),
-            ("lowerdir=/l,index=on", "overlay: index=on: not supported yet, only off is (EINVAL)"),
+            ("lowerdir=/l,nfs_export=on", "overlay: nfs_export=on: not supported yet, only off is (EINVAL)"),
+            ("lowerdir=/l,index=2", "overlay: index=2: must be on or off (EINVAL)"),
             (
                 "lowerdir=/l,redirect_dir=maybe",
                 "overlay: redirect_dir=maybe: must be on, off, follow or nofollow (EINVAL)",

@@ -3,6 +3,7 @@
 use vfs::{Errno, Expect, Name, Result, Victim};
 
 use crate::identity::OverlayNode;
+use crate::index::{InUpper, Indexed};
 use crate::lookup::Found;
 use crate::node::OverlayDir;
 
@@ -19,9 +20,20 @@ impl OverlayDir {
             }
         }
         let upper = self.copy_up()?;
-
-        let _entries = self.entries.write();
-        let (found, in_upper) = self.removable(name, expect)?;
+        let (_entries, _links, found, in_upper) = loop {
+            self.copy_up_indexed(name)?;
+            let entries = self.entries.write();
+            let (found, in_upper) = self.removable(name, expect)?;
+            match found.indexed() {
+                Indexed::InLower => {}
+                Indexed::InUpper(inode, index) => {
+                    let links = self.core.fs.hold_links();
+                    self.link_up(name, &inode, index, in_upper)?;
+                    break (entries, links, found, InUpper::Yes);
+                }
+                Indexed::No => break (entries, None, found, in_upper),
+            }
+        };
         // Nothing appears in a directory while it is found empty and removed.
         let _inside = match &found {
             OverlayNode::Dir(dir) => {
@@ -32,20 +44,21 @@ impl OverlayDir {
             _ => None,
         };
         match (in_upper, &found) {
-            (false, _) => upper.whiteout(name, Victim::Absent)?,
-            (true, OverlayNode::Dir(_)) if self.lower_shows(name) => upper.whiteout(name, Victim::Dir)?,
-            (true, OverlayNode::Dir(_)) => upper.remove_with_whiteouts(name)?,
-            (true, _) if self.lower_shows(name) => upper.whiteout(name, Victim::NonDir)?,
-            (true, _) => upper.remove(name, Expect::NonDir)?,
+            (InUpper::No, _) => upper.whiteout(name, Victim::Absent)?,
+            (InUpper::Yes, OverlayNode::Dir(_)) if self.lower_shows(name) => upper.whiteout(name, Victim::Dir)?,
+            (InUpper::Yes, OverlayNode::Dir(_)) => upper.remove_with_whiteouts(name)?,
+            (InUpper::Yes, _) if self.lower_shows(name) => upper.whiteout(name, Victim::NonDir)?,
+            (InUpper::Yes, _) => upper.remove(name, Expect::NonDir)?,
         }
         found.set_gone();
+        self.core.fs.forget_unused(&found);
         self.forget_entry(name);
         Ok(())
     }
 
     /// What is at `name`, if it is of the expected kind, and whether the upper has an entry for it; the caller holds the
     /// entries.
-    fn removable(&self, name: Name<'_>, expect: Expect) -> Result<(OverlayNode, bool)> {
+    fn removable(&self, name: Name<'_>, expect: Expect) -> Result<(OverlayNode, InUpper)> {
         let found = self.resolve(name)?.ok_or(Errno::ENOENT)?;
         match (&found, expect) {
             (Found::Dir(..), Expect::NonDir) => return Err(Errno::EISDIR.into()),

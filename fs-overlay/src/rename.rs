@@ -19,6 +19,7 @@ use vfs::{
 use crate::copy_up::Content;
 use crate::format::{REDIRECT_MAX, Redirect, YES, path_bytes};
 use crate::identity::OverlayNode;
+use crate::index::{InUpper, Indexed};
 use crate::leaf::Leaf;
 use crate::lookup::Found;
 use crate::node::{Core, OverlayDir};
@@ -27,7 +28,7 @@ use crate::options::RedirectMode;
 /// What is at an end of a rename.
 struct End {
     node: OverlayNode,
-    in_upper: bool,
+    in_upper: InUpper,
 }
 
 /// The two ends, looked at under the same locks.
@@ -56,7 +57,7 @@ impl OverlayDir {
         Arc::ptr_eq(&self.core.fs, &other.fs)
     }
 
-    /// [`DirOps::rename`].
+    /// [`DirOps::rename`](vfs::DirOps::rename).
     pub(crate) fn rename_entry(&self, op: &RenameOp<'_>) -> Result<()> {
         let to = (&**op.to as &dyn Any).downcast_ref::<Self>().filter(|to| self.shares_overlay(&to.core));
         let to = to.ok_or_else(|| Error::new(Errno::EXDEV, "rename to another filesystem"))?;
@@ -76,6 +77,10 @@ impl OverlayDir {
             ends.source.node.copy_up()?;
             if let (RenameMode::Exchange, Some(target)) = (op.mode, &ends.target) {
                 target.node.copy_up()?;
+            }
+            self.link_up_indexed(op.name)?;
+            if ends.target.is_some() {
+                to.link_up_indexed(op.new_name)?;
             }
 
             let _rename = fs.rename.lock();
@@ -170,6 +175,15 @@ impl OverlayDir {
             }
             RenameMode::Replace | RenameMode::NoReplace => UpperRenameMode::Move(SourceLeft::Nothing),
         };
+        let replaced = ends.target.as_ref().filter(|_| exchanged.is_none()).map(|target| target.node.indexed());
+        let _links = match replaced {
+            Some(Indexed::InUpper(inode, index)) => {
+                let links = self.core.fs.hold_links();
+                self.core.fs.count_over_upper(&inode, index)?;
+                links
+            }
+            Some(Indexed::No | Indexed::InLower) | None => None,
+        };
         let upper_to = to.upper().ok_or(Errno::EROFS)?;
         self.changeable()?.rename_upper(&UpperRename {
             name: op.name,
@@ -188,6 +202,7 @@ impl OverlayDir {
         }
         if let (Some(target), None) = (&ends.target, &exchanged) {
             target.node.set_gone();
+            self.core.fs.forget_unused(&target.node);
         }
         ends.source.node.moved(to, op.new_name, moved);
         match exchanged {
@@ -310,8 +325,15 @@ impl Ends {
 
     /// Whether all that moves is in the upper.
     fn is_ready(&self, mode: RenameMode) -> bool {
-        self.source.in_upper
-            && (mode != RenameMode::Exchange || self.target.as_ref().is_some_and(|target| target.in_upper))
+        let target_is = |wanted: fn(&End) -> bool| self.target.as_ref().is_none_or(wanted);
+        self.source.in_upper == InUpper::Yes
+            && match mode {
+                RenameMode::Exchange => target_is(|target| target.in_upper == InUpper::Yes),
+                // The count of an inode's names follows its names in the upper.
+                RenameMode::Replace | RenameMode::NoReplace => {
+                    target_is(|target| target.in_upper == InUpper::Yes || !target.node.is_indexed())
+                }
+            }
     }
 }
 
@@ -329,7 +351,7 @@ impl Marks {
 
 impl OverlayNode {
     /// Copies the node up, whatever it is.
-    fn copy_up(&self) -> Result<()> {
+    pub(crate) fn copy_up(&self) -> Result<()> {
         match self {
             Self::Dir(node) => node.copy_up().map(drop),
             Self::File(node) => node.copy_up(Content::Attributes).map(drop),

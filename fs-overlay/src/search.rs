@@ -143,10 +143,10 @@ impl<'a> Search<'a> {
                             }
                             break;
                         }
-                        (None, false) => return LowerLeaf::new(layer, node).map(Lowers::Leaf),
+                        (None, false) => return LowerLeaf::new(fs, layer, node).map(Lowers::Leaf),
                         (Some(redirect), _) => {
                             if !wants_data {
-                                metacopy = Some(LowerLeaf::new(layer, node)?);
+                                metacopy = Some(LowerLeaf::new(fs, layer, node)?);
                                 wants_data = true;
                             }
                             if let Some(redirect) = redirect {

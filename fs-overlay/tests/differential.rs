@@ -3,31 +3,13 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fs_overlay::{MetacopyMode, Options, OverlayFs, RedirectMode};
-use support::linux::{self, Linux};
+use support::linux::{self, Linux, differences, leaves_a_trace_on_linux, touches_without_a_write_on_linux};
 use support::ops::{self, Op};
 use support::{Detail, Random, Tree, number, overlay, overlay_with, ram};
-use vfs::{FileSystem, Node, RenameMode};
-
-fn differences(ours: &BTreeMap<String, String>, linux: &BTreeMap<String, String>) -> Vec<String> {
-    let mut found = Vec::new();
-    for (path, line) in ours {
-        match linux.get(path) {
-            Some(other) if other == line => {}
-            // Linux takes the mark away when it lists the directory and finds no copy in it any more.
-            Some(other) if *other == line.replace(" trusted.overlay.impure=y", "") => {}
-            Some(other) => found.push(format!("{path}\n    ours  {line}\n    Linux {other}")),
-            None => found.push(format!("{path}\n    ours  {line}\n    Linux has none")),
-        }
-    }
-    for (path, line) in linux.iter().filter(|(path, _)| !ours.contains_key(*path)) {
-        found.push(format!("{path}\n    ours has none\n    Linux {line}"));
-    }
-    found
-}
+use vfs::{FileSystem, Node};
 
 /// Our side of a run.
 struct Ours {
@@ -56,23 +38,12 @@ impl Ours {
     }
 }
 
-/// Whether Linux leaves something on the upper although the operation fails: it marks a directory that is to be moved,
-/// and then the upper finds the target not empty. Here nothing is left.
-fn leaves_a_trace_on_linux(tree: &Tree, op: &Op) -> bool {
-    match op {
-        Op::Rename(from, to, RenameMode::Replace) => {
-            let is_dir = |path: &str| matches!(tree.find(path), Ok(Some(Node::Dir(_))));
-            is_dir(from) && is_dir(to) && tree.layer(to) == "upper" && !tree.names(to).is_empty()
-        }
-        _ => false,
-    }
-}
-
-/// Whether Linux links a file without its data, by an absolute redirect for all its names. Here a link copies the data first.
-fn links_without_data_on_linux(tree: &Tree, op: &Op, metacopy: MetacopyMode) -> bool {
+/// Whether Linux treats files without data otherwise: it links them without their data, by an absolute redirect for all their names,
+/// where here a link copies the data first.
+fn differs_without_data(tree: &Tree, op: &Op, metacopy: MetacopyMode) -> bool {
     match op {
         Op::Link(from, _) => metacopy == MetacopyMode::Create && matches!(tree.find(from), Ok(Some(Node::File(_)))),
-        _ => false,
+        op => metacopy == MetacopyMode::Create && touches_without_a_write_on_linux(op),
     }
 }
 
@@ -128,7 +99,7 @@ fn run(seed: u64, operations: u64) -> bool {
     for step in 0..operations {
         let op = ops::random_op(&mut random);
         let tree = Tree::of(&*ours.fs);
-        if leaves_a_trace_on_linux(&tree, &op) || links_without_data_on_linux(&tree, &op, metacopy) {
+        if leaves_a_trace_on_linux(&tree, &op) || differs_without_data(&tree, &op, metacopy) {
             continue;
         }
         let our_result = ours.apply(&op).map_err(|errno| i32::from(errno.number()));

@@ -3,6 +3,7 @@
 mod attributes;
 mod copy_up;
 mod faults;
+mod index;
 mod layers;
 mod listing;
 mod metacopy;

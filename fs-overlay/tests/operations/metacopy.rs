@@ -13,6 +13,7 @@ const CREATE: Options = Options { metacopy: MetacopyMode::Create, ..DEFAULT };
 const DEFAULT: Options = Options {
     redirect: fs_overlay::RedirectMode::Create,
     metacopy: MetacopyMode::Follow,
+    index: fs_overlay::IndexMode::Off,
     data_only: 0,
     xattrs: fs_overlay::XattrClass::Trusted,
     sync: fs_overlay::SyncMode::Auto,

@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, RenameFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::thread::UnshareFlags;
-use vfs::RenameMode;
+use vfs::{Node, RenameMode};
 
 use super::ops::{Item, ItemKind, Op};
-use super::{Description, Detail, OLD};
+use super::{Description, Detail, OLD, Tree};
 
 /// A path as system calls take it: rustix is used without `std`, see the workspace's manifest.
 fn bytes(path: &Path) -> &[u8] {
@@ -97,6 +97,15 @@ impl Linux {
             Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// As [`use_image`](Self::use_image), with `l0`, `l1`… of the image as the lower layers.
+    pub(crate) fn use_whole_image(&mut self) -> std::result::Result<(), String> {
+        self.use_image()?;
+        for (index, lower) in self.lowers.iter_mut().enumerate() {
+            *lower = self.changes.join(format!("l{index}"));
+        }
+        Ok(())
     }
 
     /// Unmounts the image.
@@ -387,5 +396,40 @@ fn collect(dir: &Path, prefix: &str, seen: &mut BTreeMap<u64, String>, items: &m
         if meta.is_dir() {
             collect(&real, &path, seen, items);
         }
+    }
+}
+
+/// What two dumps do not agree on.
+pub(crate) fn differences(ours: &BTreeMap<String, String>, linux: &BTreeMap<String, String>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (path, line) in ours {
+        match linux.get(path) {
+            Some(other) if other == line => {}
+            // Linux takes the mark away when it lists the directory and finds no copy in it any more.
+            Some(other) if *other == line.replace(" trusted.overlay.impure=y", "") => {}
+            Some(other) => found.push(format!("{path}\n    ours  {line}\n    Linux {other}")),
+            None => found.push(format!("{path}\n    ours  {line}\n    Linux has none")),
+        }
+    }
+    for (path, line) in linux.iter().filter(|(path, _)| !ours.contains_key(*path)) {
+        found.push(format!("{path}\n    ours has none\n    Linux {line}"));
+    }
+    found
+}
+
+/// Whether Linux changes the time of a file without data although nothing is written: giving it its data does. Here it does not.
+pub(crate) fn touches_without_a_write_on_linux(op: &Op) -> bool {
+    matches!(op, Op::Write(_, _, data) | Op::Append(_, data) if data.is_empty())
+}
+
+/// Whether Linux leaves something on the upper although the operation fails: it marks a directory that is to be moved,
+/// and then the upper finds the target not empty. Here nothing is left.
+pub(crate) fn leaves_a_trace_on_linux(tree: &Tree, op: &Op) -> bool {
+    match op {
+        Op::Rename(from, to, RenameMode::Replace) => {
+            let is_dir = |path: &str| matches!(tree.find(path), Ok(Some(Node::Dir(_))));
+            is_dir(from) && is_dir(to) && tree.layer(to) == "upper" && !tree.names(to).is_empty()
+        }
+        _ => false,
     }
 }
