@@ -10,6 +10,7 @@ mod boot;
 mod crash;
 mod drivers;
 mod filesystems;
+mod mappings;
 mod memory;
 mod namespace;
 mod ondisk;

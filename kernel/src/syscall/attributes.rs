@@ -180,29 +180,24 @@ fn set_times(caller: &Caller<'_>, at: Fd, path: UserString, times: Option<[TimeC
 /// `truncate(2)`.
 pub(super) fn truncate(caller: &mut Caller<'_>, path: UserString, length: i64) -> Answer {
     done(with_path(path, |path| {
-        namespace().truncate(&caller.context, path, length)?;
-        if shared::is_any() {
-            let flags = OpenHow::from_open(OpenFlags::O_PATH, 0);
-            shared::after_resize(&*namespace().open(&caller.context, AT_FDCWD, path, &flags)?);
+        let change = || namespace().truncate(&caller.context, path, length);
+        if !shared::is_any() {
+            return change();
         }
-        Ok(())
+        let place = OpenHow::from_open(OpenFlags::O_PATH, 0);
+        shared::changing(&*namespace().open(&caller.context, AT_FDCWD, path, &place)?, change)
     }))
 }
 
 /// `ftruncate(2)`.
 pub(super) fn ftruncate(caller: &mut Caller<'_>, fd: Fd, length: i64) -> Answer {
     let file = caller.context.file(fd)?;
-    shared::before_read(&file)?;
-    file.truncate(&caller.context, length)?;
-    shared::after_resize(&file);
-    Ok(0)
+    done(shared::changing(&file, || file.truncate(&caller.context, length)))
 }
 
 /// `fallocate(2)`.
 pub(super) fn fallocate(caller: &mut Caller<'_>, fd: Fd, mode: u32, offset: i64, length: i64) -> Answer {
     let file = caller.context.file(fd)?;
-    shared::before_read(&file)?;
-    file.allocate(&caller.context, FallocateFlags::from_bits_retain(mode), offset, length)?;
-    shared::after_write(&file, offset as u64, length as u64);
-    Ok(0)
+    let mode = FallocateFlags::from_bits_retain(mode);
+    done(shared::changing(&file, || file.allocate(&caller.context, mode, offset, length)))
 }

@@ -23,8 +23,13 @@ pub(super) fn creat(caller: &mut Caller<'_>, path: UserString, mode: u32) -> Ans
 pub(super) fn openat(caller: &mut Caller<'_>, at: Fd, path: UserString, flags: u32, mode: u32) -> Answer {
     let flags = OpenFlags::from_bits_retain(flags);
     let fd = with_path(path, |path| namespace().openat(&caller.context, at, path, flags, mode))?;
+    opened(caller, fd, flags)
+}
+
+/// The answer of an open: mappings of a file that was cut show it.
+fn opened(caller: &Caller<'_>, fd: Fd, flags: OpenFlags) -> Answer {
     if flags.contains(OpenFlags::O_TRUNC) && shared::is_any() {
-        shared::after_resize(&*caller.context.file(fd)?);
+        shared::after_truncating(&*caller.context.file(fd)?);
     }
     Ok(fd as usize)
 }
@@ -52,7 +57,9 @@ pub(super) fn openat2(caller: &mut Caller<'_>, at: Fd, path: UserString, how: u6
         rest = rest.skip(length);
     }
     let how = OpenHow::from_openat2(request.flags, request.mode, request.resolve)?;
-    with_path(path, |path| Ok(namespace().openat2(&caller.context, at, path, &how)? as usize))
+    let fd = with_path(path, |path| namespace().openat2(&caller.context, at, path, &how))?;
+    // The flags were checked: no bit is beyond these 32.
+    opened(caller, fd, OpenFlags::from_bits_retain(request.flags as u32))
 }
 
 /// `pipe(2)`.

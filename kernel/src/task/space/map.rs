@@ -269,8 +269,10 @@ impl UserSpace {
         }
         let (Some(old), Some(new)) = (page_up(end), page_up(address)) else { return end };
         if new < old {
-            self.areas.remove(new, old, |_, _| {});
-            self.drop_pages(new, old);
+            // Whatever was mapped over it goes, too, and what was stored in it stays stored.
+            if self.unmap(new, old - new).is_err() {
+                return end;
+            }
         } else if new > old {
             let rights = Rights::READ | Rights::WRITE;
             let area = Area { end: new, rights, allowed: Rights::all(), backing: Backing::Anonymous, role: Role::Heap };

@@ -6,7 +6,8 @@
 //! when each page was first touched.
 //!
 //! Locks: none of its own. A space is changed only by the program that runs in it (or, before its first
-//! instruction, by `execve`), and filesystems are called with no lock held.
+//! instruction, by `execve`), and by others that take pages of a shared file away. Faults read files with the space
+//! locked: filesystems come after spaces in the order of locks. `/proc` alone looks at spaces, and its files cannot be mapped.
 
 mod area;
 mod fault;

@@ -5,8 +5,8 @@
 //! written; [`Shared::flush`] gathers those notes from all spaces and writes the pages to the file.
 //!
 //! Mappings and the calls that read and write the file see each other: before a read what was stored is written to the file,
-//! after a write the pages are read again ([`before_read`], [`after_write`], [`after_resize`]). While nobody maps anything,
-//! each of these is one load.
+//! after a write the pages are read again ([`before_read`], [`after_write`]); what changes a file's size goes through
+//! [`changing`], or is followed by [`after_truncating`]. While nobody maps anything, each of these is one load.
 //!
 //! Locks: [`TABLE`] → (released) → a space's → an object's pages → the filesystem's. No lock of this module is held when a
 //! space is locked.
@@ -149,7 +149,7 @@ impl Shared {
         }
     }
 
-    /// Takes the pages past the file's end away from everybody, and reads the last one again.
+    /// Shows the file as it is now: takes the pages past its end away from everybody, and reads the others again.
     fn resized(self: &Arc<Self>, size: u64) {
         let first_gone = size.div_ceil(PAGE_SIZE);
         for space in spaces() {
@@ -159,7 +159,7 @@ impl Shared {
         }
         let gone = self.pages.lock().split_off(&first_gone);
         drop(gone);
-        self.refresh(size - size % PAGE_SIZE, size.max(1));
+        self.refresh(0, size);
     }
 }
 
@@ -228,9 +228,21 @@ pub(crate) fn after_write(file: &OpenFile, offset: u64, count: u64) {
     }
 }
 
-/// Called after a file may have become shorter.
+/// Changes a file by `change`, its size perhaps: what was stored in mappings is its content before, and they show what it is
+/// after, whether that succeeds or not.
+///
+/// # Errors
+/// As [`Shared::flush`]; those of `change`.
+pub(crate) fn changing<R>(file: &OpenFile, change: impl FnOnce() -> Result<R>) -> Result<R> {
+    before_read(file)?;
+    let outcome = change();
+    after_truncating(file);
+    outcome
+}
+
+/// Called after a file was opened with `O_TRUNC`: what was stored in mappings is gone with all else.
 #[inline]
-pub(crate) fn after_resize(file: &OpenFile) {
+pub(crate) fn after_truncating(file: &OpenFile) {
     if FILES.load(Ordering::Relaxed) != 0
         && let Some(shared) = of(file)
         && let Some(Ok(attr)) = shared.file().map(|file| file.content.attr())

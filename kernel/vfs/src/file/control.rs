@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 
 use super::{Kind, OpenFile, Origin};
 use crate::context::Context;
-use crate::device::UserMemory;
+use crate::device::{Seeking, UserMemory};
 use crate::flags::{FallocateFlags, MountFlags, OpenFlags, PollEvents, XattrFlags};
 use crate::ops::{attr, stat, xattr};
 use crate::{AllocateMode, Errno, FileOps, FileType, Result, Stat, StatFs, SyncKind, permission};
@@ -220,7 +220,8 @@ impl OpenFile {
     /// What is behind a mapping: the regular file.
     ///
     /// # Errors
-    /// `EACCES` by the access mode; `EPERM` for code on a `noexec` mount; `ENODEV` for what cannot be mapped; `EBADF`.
+    /// `EACCES` by the access mode; `EPERM` for code on a `noexec` mount; `ENODEV` for what cannot be mapped; `EIO` for a file
+    /// whose text is made anew at each read (`/proc`), as on Linux; `EBADF`.
     pub fn mapping(&self, want: Mapping) -> Result<Arc<dyn FileOps>> {
         self.not_path()?;
         let flags = self.flags();
@@ -233,8 +234,23 @@ impl OpenFile {
             return Err(Errno::EPERM.into());
         }
         match self.kind {
+            // Who makes the text may look at the very memory that the page is for.
+            Kind::File if self.location().is_some_and(|location| location.file_system().is_volatile()) => {
+                Err(Errno::EIO.into())
+            }
             Kind::File => self.file().cloned(),
             _ => Err(Errno::ENODEV.into()),
+        }
+    }
+
+    /// Whether a read or write of it may wait for others: pipes, and devices without a position, such as terminals.
+    #[inline]
+    #[must_use]
+    pub fn may_wait(&self) -> bool {
+        match &self.kind {
+            Kind::Pipe(_) => true,
+            Kind::Device(device) => device.seeking() == Seeking::No,
+            Kind::File | Kind::Dir | Kind::Path => false,
         }
     }
 
