@@ -34,7 +34,9 @@ pub(super) fn build(
             let interpreter = open(context, AT_FDCWD, path, AtFlags::empty())?;
             let loader = Executable::parse(&*interpreter.content)?;
             let (start, end) = loader.span();
-            let base = place(&loader, page_down(MAP_TOP - (end - start)))?;
+            let room =
+                MAP_TOP.checked_sub(end - start).ok_or(Error::new(Errno::ENOEXEC, "ELF interpreter too large"))?;
+            let base = place(&loader, page_down(room))?;
             map(&mut space, &interpreter, &loader, base)?;
             (loader.entry.wrapping_add(base), base)
         }
@@ -50,8 +52,9 @@ pub(super) fn build(
         interpreter_base,
         entry: own_entry,
         credentials: &credentials,
-        secure: credentials.uid().effective != context.credentials.uid().effective
-            || credentials.gid().effective != context.credentials.gid().effective,
+        // Against the real ids of before, as Linux does: what a set-id program starts is as exposed as that program itself.
+        secure: credentials.uid().effective != context.credentials.uid().real
+            || credentials.gid().effective != context.credentials.gid().real,
         name,
     };
     let top = space.add_stack(executable.executable_stack)?;
@@ -77,20 +80,25 @@ fn map(space: &mut UserSpace, program: &Program, executable: &Executable, bias: 
     let mut reached = 0;
     for segment in &executable.segments {
         let address = segment.address.wrapping_add(bias);
-        // Segments may share a page, one's end and the next one's beginning: then it is the first one's, with the rights of
-        // both, and holds what the file has there.
-        let start = page_down(address).max(reached);
         let file_end = page_up(address + segment.file_size).ok_or(Errno::ENOEXEC)?;
         let end = page_up(address + segment.memory_size).ok_or(Errno::ENOEXEC)?;
-        if segment.file_size > 0 && start < file_end {
+        // Where zeros begin: without a part of the file, behind what is there, which has zeros after its own part.
+        let mut zeros = page_down(address).max(reached);
+        if segment.file_size > 0 {
+            // Segments may share a page, one's end and the next one's beginning: the later one has it, as on Linux. It shows what
+            // the file has in that page before the segment, which in a file made by a linker is the end of the other one.
+            let start = page_down(address);
+            if start < reached {
+                space.unmap(start, reached - start)?;
+            }
             let range = FileRange {
                 file: MappedFile { open: program.open.clone(), content: program.content.clone() },
-                offset: page_down(segment.offset) + (start - page_down(address)),
+                offset: page_down(segment.offset),
                 end: Some(segment.offset + segment.file_size),
             };
             space.add(start, area(file_end, segment.rights, Backing::File(range)))?;
+            zeros = file_end;
         }
-        let zeros = if segment.file_size > 0 { start.max(file_end) } else { start };
         if zeros < end {
             space.add(zeros, area(end, segment.rights, Backing::Anonymous))?;
         }

@@ -55,6 +55,16 @@ const BASE: u64 = 0x40_0000;
 pub(in crate::suite) fn executable(code: &[u8]) -> Vec<u8> {
     const HEADERS: u64 = 64 + 56;
     let size = HEADERS + code.len() as u64;
+    let mut file = headers(2, BASE + HEADERS, &[(1, 5, 0, BASE, size, size)]);
+    file.extend(code);
+    file
+}
+
+/// A program header: type, flags, offset in the file, address, bytes in the file and in memory.
+type ProgramHeader = (u64, u64, u64, u64, u64, u64);
+
+/// The headers of an executable of this kind (`ET_EXEC` is 2, `ET_DYN` 3) that begins at `entry`.
+fn headers(kind: u64, entry: u64, programs: &[ProgramHeader]) -> Vec<u8> {
     let mut file = Vec::new();
     let put = |file: &mut Vec<u8>, words: &[(u64, usize)]| {
         for (value, bytes) in words {
@@ -62,11 +72,13 @@ pub(in crate::suite) fn executable(code: &[u8]) -> Vec<u8> {
         }
     };
     file.extend(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
-    let header = [(2, 2), (62, 2), (1, 4), (BASE + HEADERS, 8), (64, 8), (0, 8), (0, 4), (64, 2), (56, 2), (1, 2)];
-    put(&mut file, &header);
+    let count = programs.len() as u64;
+    put(&mut file, &[(kind, 2), (62, 2), (1, 4), (entry, 8), (64, 8), (0, 8), (0, 4), (64, 2), (56, 2), (count, 2)]);
     put(&mut file, &[(0, 2), (0, 2), (0, 2)]);
-    put(&mut file, &[(1, 4), (5, 4), (0, 8), (BASE, 8), (BASE, 8), (size, 8), (size, 8), (4096, 8)]);
-    file.extend(code);
+    for &(kind, flags, offset, address, in_file, in_memory) in programs {
+        put(&mut file, &[(kind, 4), (flags, 4), (offset, 8), (address, 8), (address, 8)]);
+        put(&mut file, &[(in_file, 8), (in_memory, 8), (4096, 8)]);
+    }
     file
 }
 
