@@ -20,6 +20,7 @@ mod power;
 mod programs;
 mod speed;
 mod syscalls;
+mod transfers;
 
 use alloc::string::String;
 use core::fmt;

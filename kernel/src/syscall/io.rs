@@ -1,41 +1,37 @@
 //! Reading and writing: `read`, `write` and their kin, `lseek`, `sendfile`, `copy_file_range`, `ioctl`.
 //!
-//! The buffer of a program is lent to the filesystem as it is ([`UserBytes`]): one copy from the archive or the cache.
+//! How the bytes move is in [`super::transfer`].
 
 use vfs::{At, Errno, Fd, OpenFile, OpenFlags, Result, RwFlags, UserMemory, Whence};
 
 use super::abi::IoVec;
+use super::transfer::{self, after, note_written, with_segments};
 use super::{Answer, Caller};
 use crate::task::space::shared;
-use crate::user::{MAX_TRANSFER, UserArray, UserBytes, UserPtr};
-
-/// The most segments of a vector (`UIO_MAXIOV`).
-const SEGMENTS_MAX: usize = 1024;
-/// Segments that are kept on the stack.
-const FEW: usize = 8;
+use crate::user::{MAX_TRANSFER, UserBytes, UserPtr};
 
 /// `read(2)`.
 pub(super) fn read(caller: &mut Caller<'_>, fd: Fd, buffer: u64, count: usize) -> Answer {
     let file = caller.context.file(fd)?;
-    read_into(&file, At::Position, UserBytes::new(buffer, count), RwFlags::empty())
+    transfer::read(&file, At::Position, &[UserBytes::new(buffer, count)], RwFlags::empty())
 }
 
 /// `write(2)`.
 pub(super) fn write(caller: &mut Caller<'_>, fd: Fd, buffer: u64, count: usize) -> Answer {
     let file = caller.context.file(fd)?;
-    write_from(caller, &file, At::Position, UserBytes::new(buffer, count), RwFlags::empty())
+    transfer::write(caller, &file, At::Position, &[UserBytes::new(buffer, count)], RwFlags::empty())
 }
 
 /// `pread64(2)`.
 pub(super) fn pread64(caller: &mut Caller<'_>, fd: Fd, buffer: u64, count: usize, offset: i64) -> Answer {
     let file = caller.context.file(fd)?;
-    read_into(&file, At::Offset(offset), UserBytes::new(buffer, count), RwFlags::empty())
+    transfer::read(&file, At::Offset(offset), &[UserBytes::new(buffer, count)], RwFlags::empty())
 }
 
 /// `pwrite64(2)`.
 pub(super) fn pwrite64(caller: &mut Caller<'_>, fd: Fd, buffer: u64, count: usize, offset: i64) -> Answer {
     let file = caller.context.file(fd)?;
-    write_from(caller, &file, At::Offset(offset), UserBytes::new(buffer, count), RwFlags::empty())
+    transfer::write(caller, &file, At::Offset(offset), &[UserBytes::new(buffer, count)], RwFlags::empty())
 }
 
 /// `readv(2)`.
@@ -88,108 +84,6 @@ fn position_or(offset: i64) -> At {
     if offset == -1 { At::Position } else { At::Offset(offset) }
 }
 
-/// Where the next piece of a transfer goes.
-fn after(at: At, done: usize) -> At {
-    match at {
-        At::Position => At::Position,
-        At::Offset(offset) => At::Offset(offset.saturating_add(done as i64)),
-    }
-}
-
-fn read_into(file: &OpenFile, at: At, buffer: UserBytes, flags: RwFlags) -> Answer {
-    shared::before_read(file)?;
-    let mut done = 0;
-    buffer.with_mut(|bytes| {
-        let at = after(at, done);
-        let count = if flags.is_empty() { file.read(at, bytes)? } else { file.read_vectored(at, &mut [bytes], flags)? };
-        done += count;
-        Ok(count)
-    })
-}
-
-fn write_from(caller: &Caller<'_>, file: &OpenFile, at: At, buffer: UserBytes, flags: RwFlags) -> Answer {
-    let context = &caller.context;
-    shared::before_read(file)?;
-    let mut done = 0;
-    let outcome = buffer.with(|bytes| {
-        let at = after(at, done);
-        let count = if flags.is_empty() {
-            file.write(context, at, bytes)?
-        } else {
-            file.write_vectored(context, at, &[bytes], flags)?
-        };
-        done += count;
-        Ok(count)
-    });
-    note_written(file, at, done);
-    if outcome.as_ref().is_err_and(|error| *error == Errno::EPIPE) {
-        super::signals::raise(caller, crate::task::signal::SIGPIPE);
-    }
-    outcome
-}
-
-/// Lets mappings of the file see what was written. With `O_APPEND` and at the position, the position tells where it ended.
-fn note_written(file: &OpenFile, at: At, count: usize) {
-    if !shared::is_any() || count == 0 {
-        return;
-    }
-    let end = match at {
-        At::Offset(offset) if !file.flags().contains(OpenFlags::O_APPEND) => {
-            (offset as u64).saturating_add(count as u64)
-        }
-        At::Offset(_) => file.stat().map_or(0, |stat| stat.attr.size),
-        At::Position => file.seek(0, Whence::Current).unwrap_or(0),
-    };
-    shared::after_write(file, end.saturating_sub(count as u64), count as u64);
-}
-
-/// Gives each segment to `transfer` until one is not done whole.
-fn each_segment(vector: UserPtr<IoVec>, count: usize, mut transfer: impl FnMut(UserBytes, usize) -> Answer) -> Answer {
-    if count > SEGMENTS_MAX {
-        return Err(Errno::EINVAL.into());
-    }
-    let array = UserArray::new(vector, count);
-    let mut few = [const { core::mem::MaybeUninit::uninit() }; FEW];
-    let many;
-    let segments: &[IoVec] = if count <= FEW {
-        array.read_into(&mut few)?
-    } else {
-        many = array.read()?;
-        &many
-    };
-    let mut room = MAX_TRANSFER;
-    for segment in segments {
-        if segment.len > i64::MAX as u64 {
-            return Err(Errno::EINVAL.into());
-        }
-    }
-    let mut done = 0;
-    let mut asked = false;
-    for segment in segments {
-        let claim = UserBytes::new(segment.base, (segment.len as usize).min(room));
-        // Empty segments ask nothing, unless there is nothing else to ask: then the descriptor is still checked.
-        if claim.is_empty() {
-            continue;
-        }
-        asked = true;
-        match transfer(claim, done) {
-            Ok(count) => {
-                done += count;
-                room -= count;
-                if count < claim.len() || room == 0 {
-                    break;
-                }
-            }
-            Err(_) if done > 0 => break,
-            Err(error) => return Err(error),
-        }
-    }
-    if !asked {
-        return transfer(UserBytes::new(0, 0), 0);
-    }
-    Ok(done)
-}
-
 fn read_vector(
     caller: &mut Caller<'_>,
     fd: Fd,
@@ -199,7 +93,7 @@ fn read_vector(
     flags: RwFlags,
 ) -> Answer {
     let file = caller.context.file(fd)?;
-    each_segment(vector, count, |segment, done| read_into(&file, after(at, done), segment, flags))
+    with_segments(vector, count, |segments| transfer::read(&file, at, segments, flags))
 }
 
 fn write_vector(
@@ -211,7 +105,7 @@ fn write_vector(
     flags: RwFlags,
 ) -> Answer {
     let file = caller.context.file(fd)?;
-    each_segment(vector, count, |segment, done| write_from(caller, &file, after(at, done), segment, flags))
+    with_segments(vector, count, |segments| transfer::write(caller, &file, at, segments, flags))
 }
 
 /// `lseek(2)`.
@@ -224,7 +118,7 @@ pub(super) fn lseek(caller: &mut Caller<'_>, fd: Fd, offset: i64, whence: u32) -
 pub(super) fn sendfile(caller: &mut Caller<'_>, out: Fd, input: Fd, offset: UserPtr<i64>, count: usize) -> Answer {
     let from = caller.context.file(input)?;
     let to = caller.context.file(out)?;
-    transfer(caller, &from, offset, &to, UserPtr::new(0), count)
+    copy(caller, &from, offset, &to, UserPtr::new(0), count)
 }
 
 /// `copy_file_range(2)`.
@@ -253,11 +147,11 @@ pub(super) fn copy_file_range(
     if to.flags().contains(OpenFlags::O_APPEND) {
         return Err(Errno::EBADF.into());
     }
-    transfer(caller, &from, input_offset, &to, out_offset, count)
+    copy(caller, &from, input_offset, &to, out_offset, count)
 }
 
 /// Copies between two files; an offset that is given is used in place of the position, and moved.
-fn transfer(
+fn copy(
     caller: &Caller<'_>,
     from: &OpenFile,
     from_offset: UserPtr<i64>,

@@ -23,6 +23,7 @@ mod sync;
 mod system;
 mod table;
 mod time;
+mod transfer;
 mod xattr;
 
 use core::ops::{Deref, DerefMut};

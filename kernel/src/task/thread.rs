@@ -214,6 +214,7 @@ pub(super) fn end() -> ! {
 
 /// Lets the other threads run until they wait.
 pub(crate) fn yield_now() {
+    debug_assert!(!crate::user::is_lent(), "a thread gave the processor away while it lent its program's memory");
     let next = {
         let mut scheduler = SCHEDULER.lock();
         scheduler.vain = 0;
@@ -255,6 +256,7 @@ pub(super) fn wait_until_or_doomed(ready: &dyn Fn() -> bool) -> Result<()> {
 }
 
 fn wait(ready: &dyn Fn() -> bool, wakes: Wakes) -> Result<()> {
+    debug_assert!(!crate::user::is_lent(), "a thread waits while it lends its program's memory");
     let enabled = interrupts::are_enabled();
     interrupts::disable();
     // What this thread did since it last waited may be what another waits for.

@@ -4,11 +4,16 @@
 //! the program's own addresses: data go straight from the archive or the cache to where the program wants them.
 //!
 //! Why the slice is sound:
-//! - Its pages stay: a space is changed only by its own program, which is inside this very call, and frames are never
-//!   taken away from a program that lives.
-//! - It has no alias: the kernel holds no reference into pages of programs outside these calls, filesystems do not know
-//!   them, and one call lends one slice at a time.
+//! - Nothing waits while it is lent: what may wait for others, as pipes and terminals do, goes through a buffer of the kernel's
+//!   ([`crate::syscall`]'s transfers). So no other program runs meanwhile; threads assert it ([`is_lent`]).
+//! - Its pages stay: its own program is inside this very call, and another, which could take a shared page away by cutting the
+//!   file, does not run.
+//! - It has no alias: the kernel holds no reference into pages of programs outside these calls but while it writes shared pages
+//!   to their file or reads them again, before and after a call lends; filesystems do not know them, and one call lends one
+//!   slice at a time.
 //! - It may be any bytes: `u8` has no invalid values, and no other processor or device writes there.
+
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use vfs::{Errno, Result};
 
@@ -21,6 +26,32 @@ pub(crate) const MAX_TRANSFER: usize = 0x7fff_f000;
 /// How much is made present and lent at a time, in bytes: a program that reads a small file into a huge buffer does not
 /// pay for the buffer.
 const LENT_AT_ONCE: usize = 2 << 20;
+
+static LENT: AtomicBool = AtomicBool::new(false);
+
+/// Whether memory of a program is lent right now: then nothing may wait.
+#[inline]
+pub(crate) fn is_lent() -> bool {
+    LENT.load(Ordering::Relaxed)
+}
+
+/// While it lives a program's memory is lent.
+struct Lent(Access);
+
+impl Lent {
+    #[inline]
+    fn new() -> Self {
+        LENT.store(true, Ordering::Relaxed);
+        Self(Access::new())
+    }
+}
+
+impl Drop for Lent {
+    #[inline]
+    fn drop(&mut self) {
+        LENT.store(false, Ordering::Relaxed);
+    }
+}
 
 /// A range of a program's memory.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +94,14 @@ impl UserBytes {
         Self { length: self.length.min(count), ..self }
     }
 
+    /// Has its pages there for `access`, as far as they can be, and tells how many bytes that is.
+    ///
+    /// # Errors
+    /// `EFAULT`, `ENOMEM` for the first byte.
+    pub(crate) fn prefault(self, access: Rights) -> Result<usize> {
+        if self.length == 0 { Ok(0) } else { task::prefault(self.address, self.length, access) }
+    }
+
     /// Lends it to `fill`, piece by piece, until it is full or `fill` fills less than it got; returns how much was filled.
     /// `fill` is called at least once, with nothing if the claim is empty.
     ///
@@ -70,7 +109,7 @@ impl UserBytes {
     /// `EFAULT` where not even the first byte can be written; what `fill` answers, if that is the first piece.
     pub(crate) fn with_mut(self, mut fill: impl FnMut(&mut [u8]) -> Result<usize>) -> Result<usize> {
         self.transfer(Rights::WRITE, |address, length| {
-            let _access = Access::new();
+            let _lent = Lent::new();
             // SAFETY: the pages were just made present and writable; see the head of this module for the rest.
             fill(unsafe { core::slice::from_raw_parts_mut(address as *mut u8, length) })
         })
@@ -82,7 +121,7 @@ impl UserBytes {
     /// `EFAULT` where not even the first byte can be read; what `take` answers, if that is the first piece.
     pub(crate) fn with(self, mut take: impl FnMut(&[u8]) -> Result<usize>) -> Result<usize> {
         self.transfer(Rights::READ, |address, length| {
-            let _access = Access::new();
+            let _lent = Lent::new();
             // SAFETY: as above, present and readable.
             take(unsafe { core::slice::from_raw_parts(address as *const u8, length) })
         })

@@ -1,4 +1,5 @@
-//! The only code that touches user addresses: copies that a fault ends early.
+//! Copies from and to user addresses, which a fault ends early. Beside them only slices that were lent ([`super::bytes`]) are at
+//! user addresses: their pages were made present, and a fault there is a defect of the kernel.
 //!
 //! A page that is missing is brought by the page fault itself and the copy goes on. When there is none to bring, the marked
 //! instruction goes on at the landing beside it (the table of `.fixups`, see [`crate::traps::fixup`]), and the copy returns

@@ -15,7 +15,7 @@ mod copy;
 mod pointer;
 mod string;
 
-pub(crate) use bytes::{MAX_TRANSFER, UserBytes};
+pub(crate) use bytes::{MAX_TRANSFER, UserBytes, is_lent};
 pub(crate) use copy::init;
 pub(crate) use pointer::{UserArray, UserPtr};
 pub(crate) use string::{PathBuffer, TextBuffer, UserString};
