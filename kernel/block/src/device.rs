@@ -119,4 +119,14 @@ pub trait BlockDevice: Send + Sync {
     fn write(&self, sector: u64, data: &[u8]) -> Result<()> {
         self.transfer(&mut [Io::Write { sector, data }])
     }
+
+    /// One write that is durable when this returns: through the device's cache where it knows how (FUA), else followed by a
+    /// flush. Nothing is promised of earlier writes.
+    ///
+    /// # Errors
+    /// As [`transfer`](Self::transfer) and [`flush`](Self::flush).
+    fn write_durable(&self, sector: u64, data: &[u8]) -> Result<()> {
+        self.write(sector, data)?;
+        self.flush()
+    }
 }

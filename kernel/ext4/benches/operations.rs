@@ -26,7 +26,7 @@ fn fresh(mib: u64) -> (Arc<MemoryDisk>, Arc<Ext4>) {
 
 fn mount(disk: &Arc<MemoryDisk>, cache_bytes: usize) -> Arc<Ext4> {
     let context = FsContext { dev: 1, clock: Arc::new(|| Timestamp::from_secs(1_700_000_000)) };
-    let options = MountOptions { mode: MountMode::ReadWrite, cache_bytes };
+    let options = MountOptions { mode: MountMode::ReadWrite, cache_bytes, ..MountOptions::default() };
     Ext4::mount(disk.clone(), context, options).expect("it is mounted")
 }
 

@@ -27,8 +27,15 @@ pub enum MountError {
         /// Blocks of the device.
         device: u64,
     },
-    /// The journal must be replayed and cannot be.
+    /// The journal cannot be used, whether to replay or to write it.
     Journal(&'static str),
+    /// The journal has features that are not known: their bits.
+    JournalFeatures {
+        /// Those without which it cannot be read.
+        incompat: u32,
+        /// Those without which it must not be written.
+        ro_compat: u32,
+    },
 }
 
 impl fmt::Display for MountError {
@@ -43,7 +50,10 @@ impl fmt::Display for MountError {
             Self::DeviceTooSmall { filesystem, device } => {
                 write!(f, "ext4: the filesystem has {filesystem} blocks, its disk only {device}")
             }
-            Self::Journal(why) => write!(f, "ext4: the journal needs recovery, which is impossible: {why}"),
+            Self::Journal(why) => write!(f, "ext4: the journal cannot be used: {why}"),
+            Self::JournalFeatures { incompat, ro_compat } => {
+                write!(f, "ext4: unsupported features of the journal: {incompat:#x}, {ro_compat:#x}")
+            }
         }
     }
 }

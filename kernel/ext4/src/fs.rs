@@ -8,8 +8,9 @@ use base::sync::{Mutex, OnceLock};
 use block::{Buffer, BufferCache};
 use vfs::{DirOps, Errno, Error, FileHandle, FileSystem, FsContext, NAME_MAX, Node, Result, StatFs};
 
-use crate::bytes::{le32, put16};
+use crate::bytes::{le32, put16, put32};
 use crate::extent::node;
+use crate::features::Incompat;
 use crate::group::SystemZones;
 use crate::health::Health;
 use crate::inode::Inode;
@@ -42,6 +43,10 @@ pub struct Ext4 {
     pub(crate) overhead: AtomicU64,
     /// The medium was clean when it was mounted.
     pub(crate) was_clean: bool,
+    /// A transaction that began so many seconds ago commits at the next tick.
+    pub(crate) commit_interval: u32,
+    /// The cache's epoch when file data was last written outside of a commit.
+    pub(crate) written: AtomicU64,
     /// The root directory stays in memory.
     pub(crate) root: OnceLock<Arc<Inode>>,
 }
@@ -57,6 +62,7 @@ pub(crate) struct Parts {
     pub(crate) health: Health,
     pub(crate) overhead: u64,
     pub(crate) was_clean: bool,
+    pub(crate) commit_interval: u32,
 }
 
 impl Ext4 {
@@ -74,6 +80,8 @@ impl Ext4 {
             health: parts.health,
             overhead: AtomicU64::new(parts.overhead),
             was_clean: parts.was_clean,
+            commit_interval: parts.commit_interval,
+            written: AtomicU64::new(0),
             root: OnceLock::new(),
         })
     }
@@ -133,7 +141,7 @@ impl Ext4 {
         Ok(name.iter().copied().take_while(|&byte| byte != 0).collect())
     }
 
-    /// What a timer calls every few seconds: the running transaction commits, and file data goes to the disk.
+    /// What a timer calls every few seconds: the running transaction commits if it is old enough, and file data with it.
     ///
     /// # Errors
     /// `EIO`: what was not written stays in memory.
@@ -141,7 +149,7 @@ impl Ext4 {
         if self.health.is_writable() {
             let mut core = self.core.lock();
             self.reap_queued(&mut core);
-            self.commit(&mut core)?;
+            self.commit_if_due(&mut core)?;
         }
         Ok(())
     }
@@ -224,9 +232,16 @@ impl FileSystem for Ext4 {
         }
         self.discard_windows(&mut core);
         self.commit(&mut core)?;
+        if let Some(journal) = &mut core.journal {
+            self.check_not_aborted()?;
+            journal.close(&self.cache).inspect_err(|&error| self.abort(error))?;
+            core.journal = None;
+        }
         if self.health.may_mark_superblock() {
             let clean = self.was_clean && self.health.is_writable();
             self.write_superblock(&mut core, |raw| {
+                let incompat = le32(raw, field::FEATURE_INCOMPAT) & !Incompat::RECOVER.bits();
+                put32(raw, field::FEATURE_INCOMPAT, incompat);
                 if clean {
                     let state = crate::bytes::le16(raw, field::STATE) | STATE_VALID;
                     put16(raw, field::STATE, state);
@@ -263,7 +278,7 @@ impl FileSystem for Ext4 {
 impl Drop for Ext4 {
     fn drop(&mut self) {
         if self.health.is_writable() && self.cache.queued_bytes() != 0 {
-            log::warn!("ext4: dropped without unmount: changes are lost");
+            log::warn!("ext4: dropped without unmount: changes since the last commit are lost");
         }
     }
 }

@@ -3,11 +3,14 @@
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use base::sync::OnceLock;
+use block::SECTOR_SIZE;
 use vfs::{Errno, Error, Result, Timestamp};
 
-use crate::bytes::{le32, put, put8, put32};
+use crate::bytes::{le16, le32, put, put8, put16, put32};
+use crate::error::MountError;
 use crate::fs::Ext4;
-use crate::superblock::field;
+use crate::mount::read_superblock;
+use crate::superblock::{self, STATE_ERROR, SUPERBLOCK_OFFSET, field};
 
 const WRITABLE: u8 = 0;
 const READ_ONLY: u8 = 1;
@@ -58,12 +61,14 @@ impl Health {
         self.state.fetch_max(READ_ONLY, Ordering::Relaxed);
     }
 
-    fn stop(&self, state: u8, error: Error, time: Timestamp) {
+    /// Returns whether this is the first error.
+    fn stop(&self, state: u8, error: Error, time: Timestamp) -> bool {
         let before = self.state.fetch_max(state, Ordering::Relaxed);
         if before < FAILED {
             self.failure.call_once(|| Failure { context: error.context(), time });
             log::error!("ext4: read-only from now on: {error}");
         }
+        before < FAILED
     }
 }
 
@@ -103,7 +108,7 @@ impl Ext4 {
     /// Passes on an error of reading metadata. One of the medium or of the format makes the filesystem read-only.
     pub(crate) fn failed(&self, error: Error) -> Error {
         if matches!(error.errno(), Errno::EIO | Errno::EUCLEAN) {
-            self.health.stop(FAILED, error, self.context.clock.now());
+            self.stop(FAILED, error);
         }
         error
     }
@@ -117,6 +122,32 @@ impl Ext4 {
     /// Something could not be written, or not made durable: nothing more will be.
     #[cold]
     pub(crate) fn abort(&self, error: Error) {
-        self.health.stop(ABORTED, error, self.context.clock.now());
+        self.stop(ABORTED, error);
+    }
+
+    fn stop(&self, state: u8, error: Error) {
+        // A mount that has not come to its end writes nothing.
+        if self.health.stop(state, error, self.context.clock.now())
+            && !self.health.mounted_read_only
+            && self.root.get().is_some()
+        {
+            // The disk may be beyond taking it; the message has been given.
+            let _ = self.record_failure();
+        }
+    }
+
+    /// Puts the failure into the superblock on the disk at once, for there may be no later. Nothing else of it changes: what
+    /// memory has of it belongs to a transaction. A replay of the journal keeps these fields.
+    fn record_failure(&self) -> core::result::Result<(), MountError> {
+        let device = &**self.cache.device();
+        let mut raw = read_superblock(device)?;
+        if let Some(failure) = self.health.failure() {
+            let state = le16(&raw, field::STATE) | STATE_ERROR;
+            put16(&mut raw, field::STATE, state);
+            failure.store(&mut raw);
+            superblock::seal(&mut raw);
+            device.write_durable(SUPERBLOCK_OFFSET / SECTOR_SIZE as u64, &raw)?;
+        }
+        Ok(())
     }
 }

@@ -37,11 +37,16 @@ pub struct MountOptions {
     pub mode: MountMode,
     /// Memory that the buffer cache aims to stay below, in bytes.
     pub cache_bytes: usize,
+    /// Seconds after which a tick commits what was changed (`commit=`); 0 for the default.
+    pub commit_interval: u32,
 }
+
+/// Linux's `JBD2_DEFAULT_MAX_COMMIT_AGE`, in seconds.
+const COMMIT_INTERVAL: u32 = 5;
 
 impl Default for MountOptions {
     fn default() -> Self {
-        Self { mode: MountMode::ReadWrite, cache_bytes: 16 << 20 }
+        Self { mode: MountMode::ReadWrite, cache_bytes: 16 << 20, commit_interval: COMMIT_INTERVAL }
     }
 }
 
@@ -100,6 +105,11 @@ impl Ext4 {
             return Err(MountError::DeviceTooSmall { filesystem: geometry.blocks, device: device_blocks });
         }
         let mut read_only = options.mode == MountMode::ReadOnly || capabilities.read_only;
+        let has_journal = geometry.features.compat.contains(Compat::HAS_JOURNAL);
+        if has_journal && geometry.journal_inode == 0 && !read_only {
+            log::warn!("ext4: mounted read-only: its journal is on another device");
+            read_only = true;
+        }
         if let Some(names) = geometry.read_only_features()
             && !read_only
         {
@@ -127,6 +137,7 @@ impl Ext4 {
             core,
             health: Health::new(read_only),
             was_clean: state & STATE_VALID != 0 && state & STATE_ERROR == 0,
+            commit_interval: if options.commit_interval == 0 { COMMIT_INTERVAL } else { options.commit_interval },
         });
         Ok(fs)
     }
@@ -150,11 +161,24 @@ impl Ext4 {
         }
         let last_orphan = le32(raw, field::LAST_ORPHAN);
         self.find_orphans(last_orphan);
+        let has_journal = self.geometry.features.compat.contains(Compat::HAS_JOURNAL);
+        let (journal, errno) = if has_journal { journal::open(self).map(Some)? } else { None }.unzip();
         {
             let now = self.context.clock.now().secs;
             let mut core = self.core.lock();
+            core.journal = journal;
             self.write_superblock(&mut core, |raw| {
-                let state = le16(raw, field::STATE) & !STATE_VALID;
+                // With a journal the medium is at no time other than clean, but for what the journal has.
+                let mut state = le16(raw, field::STATE);
+                if has_journal {
+                    let incompat = le32(raw, field::FEATURE_INCOMPAT) | Incompat::RECOVER.bits();
+                    put32(raw, field::FEATURE_INCOMPAT, incompat);
+                } else {
+                    state &= !STATE_VALID;
+                }
+                if errno.is_some_and(|errno| errno != 0) {
+                    state |= STATE_ERROR;
+                }
                 put16(raw, field::STATE, state);
                 let mounts = le16(raw, field::MNT_COUNT).saturating_add(1);
                 put16(raw, field::MNT_COUNT, mounts);

@@ -146,11 +146,18 @@ impl Ext4 {
             })?;
         }
         let mut core = self.core.lock();
-        self.commit(&mut core)?;
-        self.write_superblock(&mut core, |raw| {
-            let bits = le32(raw, field::FEATURE_RO_COMPAT) & !RoCompat::ORPHAN_PRESENT.bits();
-            put32(raw, field::FEATURE_RO_COMPAT, bits);
-        })
+        self.transact_with(&mut core, CREDITS, &file, |h| {
+            h.touch_superblock()?;
+            let (block, offset) = h.fs.geometry.super_location();
+            let buffer = h.fs.metadata(block, Seal::None)?;
+            let at = offset + field::FEATURE_RO_COMPAT;
+            h.modify(&buffer, Seal::Superblock, at..at + 4, |bytes| {
+                let bits = le32(bytes, 0) & !RoCompat::ORPHAN_PRESENT.bits();
+                put32(bytes, 0, bits);
+            });
+            Ok(())
+        })?;
+        self.commit(&mut core)
     }
 
     /// Unlinks whatever a directory without a name holds: a staged one that was filled, or one that a crash left.

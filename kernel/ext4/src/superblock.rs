@@ -60,6 +60,8 @@ pub(crate) mod field {
     pub(crate) const FIRST_ERROR_FUNC: usize = 0x1a8;
     pub(crate) const LAST_ERROR_TIME: usize = 0x1cc;
     pub(crate) const LAST_ERROR_FUNC: usize = 0x1e0;
+    /// Behind the fields that tell of errors, which begin with `ERROR_COUNT`.
+    pub(crate) const ERROR_END: usize = 0x200;
     pub(crate) const OVERHEAD_CLUSTERS: usize = 0x248;
     pub(crate) const BACKUP_BGS: usize = 0x24c;
     pub(crate) const CHECKSUM_SEED: usize = 0x270;

@@ -161,7 +161,7 @@ fn mount_root(disk: &'static VirtioDisk, firmware: &Firmware) -> Result<Upper, R
 
 fn mount(disk: &'static VirtioDisk, index: usize, mode: MountMode) -> Result<Arc<Ext4>, ext4::MountError> {
     let device: Arc<dyn BlockDevice> = Arc::from(disk.as_device() as Box<dyn BlockDevice>);
-    let options = ext4::MountOptions { mode, cache_bytes: cache_bytes() };
+    let options = ext4::MountOptions { mode, cache_bytes: cache_bytes(), ..ext4::MountOptions::default() };
     Ext4::mount(device, fs_context(Some(dev::disk_number(index))), options)
 }
 

@@ -13,7 +13,7 @@ mod write;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use base::sync::Mutex;
 use base::{Errno, Error, Result};
@@ -46,6 +46,9 @@ pub struct BufferCache {
     max_run: u32,
     limit: AtomicUsize,
     queued_blocks: AtomicUsize,
+    /// Flushes that were begun, and the last of those that came to their end.
+    flushes_begun: AtomicU64,
+    flushes_done: AtomicU64,
     writer: Mutex<()>,
     inner: Mutex<Inner>,
 }
@@ -159,6 +162,8 @@ impl BufferCache {
             max_run,
             limit: AtomicUsize::new(limit),
             queued_blocks: AtomicUsize::new(0),
+            flushes_begun: AtomicU64::new(0),
+            flushes_done: AtomicU64::new(0),
             writer: Mutex::new(()),
             inner: Mutex::new(Inner { largest: max_run as usize * block_size, ..Inner::default() }),
         })
@@ -243,7 +248,23 @@ impl BufferCache {
     /// # Errors
     /// `EIO`.
     pub fn flush(&self) -> Result<()> {
-        self.device.flush()
+        let number = self.flushes_begun.fetch_add(1, Ordering::AcqRel) + 1;
+        self.device.flush()?;
+        self.flushes_done.fetch_max(number, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// What to remember of a write that has just returned, never 0: [`is_durable`](Self::is_durable) tells later whether a
+    /// flush came after it.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.flushes_begun.load(Ordering::Acquire) + 1
+    }
+
+    /// Whether a flush of this cache that began after `epoch` was taken has succeeded. Epoch 0, of nothing, is durable.
+    #[must_use]
+    pub fn is_durable(&self, epoch: u64) -> bool {
+        self.flushes_done.load(Ordering::Acquire) >= epoch
     }
 }
 

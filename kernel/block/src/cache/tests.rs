@@ -132,3 +132,18 @@ fn forgotten_blocks_are_not_written() {
     let image = memory.to_image();
     assert_eq!((image[11 * BLOCK], image[12 * BLOCK], image[13 * BLOCK], image[14 * BLOCK]), (1, 2, 0, 1));
 }
+
+#[test]
+fn a_write_is_durable_once_a_flush_that_began_after_it_has_ended() {
+    let disk = Arc::new(FaultDisk::new(Arc::new(MemoryDisk::new(1 << 20))));
+    let cache = cache_over(disk.clone());
+    assert!(cache.is_durable(0));
+    let first = cache.epoch();
+    assert!(!cache.is_durable(first));
+    disk.set(Fault::Flushes);
+    assert_eq!(cache.flush().unwrap_err(), Errno::EIO);
+    assert!(!cache.is_durable(first));
+    disk.clear();
+    cache.flush().unwrap();
+    assert!(cache.is_durable(first) && !cache.is_durable(cache.epoch()));
+}

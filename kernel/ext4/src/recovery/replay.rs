@@ -3,10 +3,10 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::log::{Checksums, Log, MAGIC};
+use super::log::Log;
 use super::scan::{Found, Version};
-use crate::checksum::crc32c;
 use crate::error::MountError;
+use crate::journal::format::MAGIC;
 
 /// How many blocks are read and written at a time.
 const BATCH: usize = 64;
@@ -28,12 +28,12 @@ pub(super) fn replay(log: &mut Log<'_>, found: &Found, fs_blocks: u64) -> Result
     }
     blocks.sort_unstable_by_key(|&(home, _)| home);
     let mut memory = vec![0; BATCH.min(blocks.len()) * log.block_size];
-    if log.checksums.of_blocks() {
+    if log.sb.checksums.of_blocks() {
         for batch in blocks.chunks(BATCH) {
             for &(_, version) in batch {
                 let block = &mut memory[..log.block_size];
                 log.read(version.at, block)?;
-                if !is_right(log, &version, block) {
+                if log.sb.data_sum(version.sequence, block) != version.checksum {
                     return Err(MountError::Journal("a committed block in it has a wrong checksum"));
                 }
             }
@@ -51,12 +51,4 @@ pub(super) fn replay(log: &mut Log<'_>, found: &Found, fs_blocks: u64) -> Result
         log.write_home(&pieces)?;
     }
     Ok(blocks.len())
-}
-
-fn is_right(log: &Log<'_>, version: &Version, block: &[u8]) -> bool {
-    let sum = crc32c(crc32c(log.seed, &version.sequence.to_be_bytes()), block);
-    match log.checksums {
-        Checksums::V3 => sum == version.checksum,
-        _ => sum & 0xffff == version.checksum,
-    }
 }

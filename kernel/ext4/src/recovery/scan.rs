@@ -6,22 +6,14 @@ use alloc::vec::Vec;
 use base::{Errno, Error};
 use hashbrown::HashMap;
 
-use super::log::{Checksums, Log, MAGIC};
+use super::log::Log;
 use crate::bytes::{be16, be32};
-use crate::checksum::{crc32_be, crc32c};
+use crate::checksum::crc32_be;
 use crate::error::MountError;
-
-const DESCRIPTOR: u32 = 1;
-const COMMIT: u32 = 2;
-const REVOKE: u32 = 5;
-/// Size of the header of a block, and of that of a revoke block.
-const HEADER: usize = 12;
-const REVOKE_HEADER: usize = 16;
-
-// Flags of a tag.
-const ESCAPED: u32 = 1;
-const SAME_UUID: u32 = 2;
-const LAST: u32 = 8;
+use crate::journal::format::{
+    COMMIT, COMMIT_SECS, COMMIT_SUM, Checksums, DESCRIPTOR, ESCAPED, HEADER, LAST, MAGIC, REVOKE, REVOKE_HEADER,
+    SAME_UUID, UUID_SIZE,
+};
 
 /// How many blocks are read ahead of the walk.
 const WINDOW: u32 = 32;
@@ -68,13 +60,13 @@ impl Pending {
 
 /// Reads the log from its start to the last commit that holds.
 pub(super) fn scan(log: &mut Log<'_>) -> Result<Found, MountError> {
-    let mut found = Found { end: log.sequence, ..Found::default() };
+    let mut found = Found { end: log.sb.sequence, ..Found::default() };
     let mut pending = Pending::new();
     let mut window = Window::default();
-    let mut at = log.start;
+    let mut at = log.sb.start;
     let mut last_commit_time = 0;
     // A log cannot be longer than the ring; a hostile one may claim to be.
-    let mut left = log.end - log.first;
+    let mut left = log.sb.end - log.sb.first;
     while left > 0 {
         let block = window.block(log, at)?;
         if be32(block, 0) != MAGIC || be32(block, 8) != found.end {
@@ -86,13 +78,13 @@ pub(super) fn scan(log: &mut Log<'_>) -> Result<Found, MountError> {
                 if !tail_is_right(log, block) {
                     pending.doubtful = true;
                 }
-                if log.checksums == Checksums::Transaction {
+                if log.sb.checksums == Checksums::Transaction {
                     pending.sum = crc32_be(pending.sum, block);
                 }
                 let tags = tags(log, block, at)?;
                 for (index, &(home, version)) in tags.iter().enumerate() {
-                    let version = Version { at: log.advance(at, 1 + index as u32), sequence: found.end, ..version };
-                    if log.checksums == Checksums::Transaction {
+                    let version = Version { at: log.sb.advance(at, 1 + index as u32), sequence: found.end, ..version };
+                    if log.sb.checksums == Checksums::Transaction {
                         pending.sum = crc32_be(pending.sum, window.block(log, version.at)?);
                     }
                     reserve(&mut pending.versions)?;
@@ -108,7 +100,7 @@ pub(super) fn scan(log: &mut Log<'_>) -> Result<Found, MountError> {
                 }
             }
             COMMIT => {
-                let time = u64::from(be32(block, 0x30)) << 32 | u64::from(be32(block, 0x34));
+                let time = u64::from(be32(block, COMMIT_SECS)) << 32 | u64::from(be32(block, COMMIT_SECS + 4));
                 if !commit_is_right(log, block, &pending) {
                     log::warn!("ext4: the journal's last transaction, {}, is incomplete and dropped", found.end);
                     break;
@@ -124,7 +116,7 @@ pub(super) fn scan(log: &mut Log<'_>) -> Result<Found, MountError> {
             }
             _ => break,
         }
-        at = log.advance(at, blocks);
+        at = log.sb.advance(at, blocks);
         left = left.saturating_sub(blocks);
     }
     Ok(found)
@@ -144,15 +136,8 @@ fn commit(found: &mut Found, transaction: Pending) -> Result<(), MountError> {
 
 /// The tags of a descriptor block: block numbers with checksum and flag.
 fn tags(log: &Log<'_>, block: &[u8], at: u32) -> Result<Vec<(u64, Version)>, MountError> {
-    let v3 = log.checksums == Checksums::V3;
-    let size = match (log.checksums, log.is_64bit) {
-        (Checksums::V3, _) => 16,
-        (Checksums::V2, true) => 14,
-        (Checksums::V2, false) => 10,
-        (_, true) => 12,
-        (_, false) => 8,
-    };
-    let end = block.len() - if log.checksums.of_blocks() { 4 } else { 0 };
+    let v3 = log.sb.checksums == Checksums::V3;
+    let (size, end) = (log.sb.tag_size(), log.sb.tail());
     let mut tags = Vec::new();
     let mut from = HEADER;
     while from + size <= end {
@@ -160,14 +145,14 @@ fn tags(log: &Log<'_>, block: &[u8], at: u32) -> Result<Vec<(u64, Version)>, Mou
         let (flags, checksum, high) = if v3 {
             (be32(tag, 4), be32(tag, 12), be32(tag, 8))
         } else {
-            let high = if log.is_64bit { be32(tag, 8) } else { 0 };
+            let high = if log.sb.is_64bit { be32(tag, 8) } else { 0 };
             (u32::from(be16(tag, 6)), u32::from(be16(tag, 4)), high)
         };
-        let high = if log.is_64bit { high } else { 0 };
+        let high = if log.sb.is_64bit { high } else { 0 };
         let home = u64::from(high) << 32 | u64::from(be32(tag, 0));
         reserve(&mut tags)?;
         tags.push((home, Version { at, sequence: 0, checksum, escaped: flags & ESCAPED != 0 }));
-        from += size + if flags & SAME_UUID != 0 { 0 } else { 16 };
+        from += size + if flags & SAME_UUID != 0 { 0 } else { UUID_SIZE };
         if flags & LAST != 0 {
             break;
         }
@@ -176,13 +161,12 @@ fn tags(log: &Log<'_>, block: &[u8], at: u32) -> Result<Vec<(u64, Version)>, Mou
 }
 
 fn revocations(log: &Log<'_>, block: &[u8], revoked: &mut Vec<u64>) -> Result<(), MountError> {
-    let end = block.len() - if log.checksums.of_blocks() { 4 } else { 0 };
-    let used = (be32(block, HEADER) as usize).min(end);
-    let size = if log.is_64bit { 8 } else { 4 };
+    let used = (be32(block, HEADER) as usize).min(log.sb.tail());
+    let size = log.sb.revoked_size();
     let mut from = REVOKE_HEADER;
     while from + size <= used {
         reserve(revoked)?;
-        revoked.push(match log.is_64bit {
+        revoked.push(match log.sb.is_64bit {
             true => u64::from(be32(block, from)) << 32 | u64::from(be32(block, from + 4)),
             false => u64::from(be32(block, from)),
         });
@@ -193,24 +177,16 @@ fn revocations(log: &Log<'_>, block: &[u8], revoked: &mut Vec<u64>) -> Result<()
 
 /// The checksum in the last four bytes of a descriptor or revoke block.
 fn tail_is_right(log: &Log<'_>, block: &[u8]) -> bool {
-    if !log.checksums.of_blocks() {
-        return true;
-    }
-    let end = block.len() - 4;
-    crc32c(crc32c(log.seed, &block[..end]), &[0; 4]) == be32(block, end)
+    !log.sb.checksums.of_blocks() || log.sb.tail_sum(block) == be32(block, block.len() - 4)
 }
 
 fn commit_is_right(log: &Log<'_>, block: &[u8], transaction: &Pending) -> bool {
-    const SUM: usize = 0x10;
-    match log.checksums {
+    match log.sb.checksums {
         Checksums::None => true,
-        Checksums::V2 | Checksums::V3 => {
-            let sum = crc32c(crc32c(crc32c(log.seed, &block[..SUM]), &[0; 4]), &block[SUM + 4..]);
-            sum == be32(block, SUM)
-        }
+        Checksums::V2 | Checksums::V3 => log.sb.commit_sum(block) == be32(block, COMMIT_SUM),
         Checksums::Transaction => {
             // A writer without checksums leaves type, size and sum at zero.
-            let (kind, size, sum) = (block[HEADER], block[HEADER + 1], be32(block, SUM));
+            let (kind, size, sum) = (block[HEADER], block[HEADER + 1], be32(block, COMMIT_SUM));
             (kind, size, sum) == (0, 0, 0) || (kind, size, sum) == (1, 4, transaction.sum)
         }
     }
@@ -231,7 +207,7 @@ struct Window {
 impl Window {
     fn block(&mut self, log: &Log<'_>, at: u32) -> Result<&[u8], MountError> {
         if !(self.first..self.first + self.blocks).contains(&at) {
-            self.blocks = WINDOW.min(log.end - at);
+            self.blocks = WINDOW.min(log.sb.end - at);
             self.first = at;
             let length = self.blocks as usize * log.block_size;
             if self.bytes.len() < length {

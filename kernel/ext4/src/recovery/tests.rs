@@ -65,7 +65,8 @@ fn journal_map(scratch: &Scratch) -> JournalMap {
         let ((logical, last), (physical, _)) = (range(logical), range(physical));
         extents.push(JournalExtent { logical: logical as u32, physical, blocks: (last - logical + 1) as u32 });
     }
-    JournalMap { extents }
+    let image = fs::read(scratch.0.join("dirty")).unwrap();
+    JournalMap { extents, block_size: block_size(&image) }
 }
 
 fn block_size(image: &[u8]) -> usize {

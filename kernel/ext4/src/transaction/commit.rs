@@ -1,7 +1,7 @@
-//! Commit: checksums, then file data, then metadata.
+//! Commit: checksums, then file data, then metadata into the journal.
 //!
-//! There is no journal yet: metadata goes straight to its place, so a crash between the first write and the last leaves work
-//! for `e2fsck`. The order is what the journal needs: the data of a transaction is on the disk before its metadata.
+//! Without a journal metadata goes straight to its place, so a crash between the first write and the last leaves work for
+//! `e2fsck`. The order is the same: the data of a transaction is on the disk before its metadata.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -26,34 +26,64 @@ impl Ext4 {
     /// Makes the running transaction durable and starts the next one.
     pub(crate) fn commit(&self, core: &mut Core) -> Result<()> {
         if core.transaction.is_empty() {
-            return self.flush_data(core);
+            return self.flush_data();
         }
         self.check_not_aborted()?;
         self.seal(core)?;
-        self.cache.write_back().inspect_err(|&error| self.abort(error))?;
-        if core.transaction.allocates {
-            self.cache.flush().inspect_err(|&error| self.abort(error))?;
-        }
-        let mut buffers: Vec<Buffer> = core.transaction.buffers.values().map(|(buffer, _)| buffer.clone()).collect();
-        buffers.sort_unstable_by_key(Buffer::block);
-        if let Err(error) = self.cache.write_buffers(&buffers).and_then(|()| self.cache.flush()) {
+        if let Err(error) = self.write_transaction(core) {
             self.abort(error);
             return Err(error);
         }
-        core.unflushed = false;
         self.finish(core);
-        Ok(())
+        self.checkpoint_if_due(core)
+    }
+
+    /// Writes the sealed transaction: data, then metadata, durable.
+    fn write_transaction(&self, core: &mut Core) -> Result<()> {
+        let Core { transaction, journal, .. } = core;
+        self.cache.write_back()?;
+        let mut buffers: Vec<Buffer> = transaction.buffers.values().map(|(buffer, _)| buffer.clone()).collect();
+        buffers.sort_unstable_by_key(Buffer::block);
+        if let Some(journal) = journal {
+            return journal.commit(&self.cache, &buffers, &transaction.revoked, self.context.clock.now());
+        }
+        if transaction.allocates {
+            self.cache.flush()?;
+        }
+        self.cache.write_buffers(&buffers)?;
+        self.cache.flush()
+    }
+
+    /// Has the journal bring blocks to their places if it keeps many, or for long. The running transaction is empty.
+    fn checkpoint_if_due(&self, core: &mut Core) -> Result<()> {
+        let most = self.max_buffers(core);
+        match &mut core.journal {
+            Some(journal) if journal.pending() > most || journal.is_half_full() => {
+                journal.checkpoint(&self.cache).inspect_err(|&error| self.abort(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Commits what has waited for longer than the interval of commits.
+    pub(crate) fn commit_if_due(&self, core: &mut Core) -> Result<()> {
+        let now = self.context.clock.now().secs;
+        // A clock that was set back does not keep it waiting.
+        let age = core.transaction.began.map(|began| now.wrapping_sub(began));
+        match age {
+            Some(age) if (0..i64::from(self.commit_interval)).contains(&age) => Ok(()),
+            _ => self.commit(core),
+        }
     }
 
     /// Makes file data durable.
-    fn flush_data(&self, core: &mut Core) -> Result<()> {
-        if self.cache.queued_bytes() == 0 && !core.unflushed {
+    fn flush_data(&self) -> Result<()> {
+        let written = self.written.load(Ordering::Acquire);
+        if self.cache.queued_bytes() == 0 && self.cache.is_durable(written) {
             return Ok(());
         }
         self.check_not_aborted()?;
-        self.cache.write_back().and_then(|()| self.cache.flush()).inspect_err(|&error| self.abort(error))?;
-        core.unflushed = false;
-        Ok(())
+        self.cache.write_back().and_then(|()| self.cache.flush()).inspect_err(|&error| self.abort(error))
     }
 
     /// What the transaction freed is free now, and what nobody needs leaves memory.
@@ -150,11 +180,12 @@ impl Ext4 {
         if changed {
             return self.commit(&mut core);
         }
-        self.flush_data(&mut core)
+        drop(core);
+        self.flush_data()
     }
 
-    /// Notes that something was written outside of a commit, so that the next sync flushes.
+    /// Notes that file data was written outside of a commit, so that the next sync flushes.
     pub(crate) fn note_written(&self) {
-        self.core.lock().unflushed = true;
+        self.written.fetch_max(self.cache.epoch(), Ordering::AcqRel);
     }
 }

@@ -39,10 +39,11 @@ impl<'a> Handle<'a> {
 
     /// The operation has succeeded.
     pub(super) fn stop(self) {
-        let Core { undo, transaction, .. } = &mut *self.core;
+        let Core { undo, transaction, journal, .. } = &mut *self.core;
         for (start, count) in undo.freed() {
-            for block in start..start + count {
-                transaction.buffers.remove(&block);
+            transaction.drop_buffers(start, count);
+            if let Some(journal) = journal {
+                journal.copies_within(start, count, |block| transaction.revoked.push(block));
             }
             self.fs.cache.forget(start, count);
             transaction.freed.push((start, count));
@@ -74,6 +75,7 @@ impl<'a> Handle<'a> {
 
     /// Makes a block part of the transaction.
     fn join(&mut self, buffer: &Buffer, seal: Seal) {
+        self.core.transaction.began.get_or_insert(self.now.secs);
         self.core.transaction.buffers.insert(buffer.block(), (buffer.clone(), seal));
     }
 
@@ -142,7 +144,7 @@ impl<'a> Handle<'a> {
         Ok(())
     }
 
-    /// Notes that an inode's size or mapping changes: what `fdatasync` must not miss.
+    /// Notes that an inode begins, or that its size or mapping changes: what `fdatasync` must not miss.
     pub(crate) fn touch_data(&mut self, inode: &Arc<Inode>) -> Result<()> {
         inode.data_transaction.store(self.core.transaction.id, Ordering::Relaxed);
         self.touch(inode)
@@ -152,7 +154,7 @@ impl<'a> Handle<'a> {
     pub(crate) fn insert_inode(&mut self, inode: &Arc<Inode>) -> Result<()> {
         let before: Option<Slot> = self.fs.inodes.insert(inode);
         self.core.undo.push(Change::Slot(inode.clone(), before));
-        self.touch(inode)
+        self.touch_data(inode)
     }
 
     /// A group to be changed.

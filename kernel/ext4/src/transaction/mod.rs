@@ -5,8 +5,8 @@
 //! operation fails, [undo] puts everything back, in the cache and in memory, so no operation is ever half applied.
 //!
 //! The transaction collects the changed metadata blocks, which the cache holds back ([`block::Dirty::Held`]), and the changed
-//! inodes. [Commit](commit) seals the checksums once, writes the file data, then the metadata. Blocks that the
-//! transaction freed are given out again only after it has committed.
+//! inodes. [Commit](commit) seals the checksums once, writes the file data, then the metadata into the [journal](crate::journal).
+//! Blocks that the transaction freed are given out again only after it has committed.
 //!
 //! Lock order: core lock (one handle at a time) → `content` of the inodes that the handle changes → `record` → inode table →
 //! buffer cache.
@@ -20,11 +20,12 @@ use alloc::vec::Vec;
 
 use block::Buffer;
 use hashbrown::HashMap;
-use vfs::{Errno, Result};
+use vfs::{Errno, Error, Result};
 
 use crate::fs::Ext4;
 use crate::group::Group;
 use crate::inode::Inode;
+use crate::journal::Journal;
 use crate::space::Window;
 pub(crate) use handle::Handle;
 use undo::UndoLog;
@@ -35,6 +36,8 @@ const MAX_BUFFERS: usize = 2048;
 const LEAST_BUFFERS: usize = 128;
 /// The part of the cache that they may take.
 const HELD_SHARE: usize = 4;
+/// Metadata blocks that a handle may change more than it said: the bitmaps and descriptors of scattered blocks.
+const BEYOND_CREDITS: usize = 128;
 
 /// What is put into a metadata block when its transaction commits, and checked when it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +79,10 @@ pub(crate) struct Transaction {
     groups: Vec<u32>,
     /// Ranges of blocks that were freed.
     freed: Vec<(u64, u64)>,
+    /// Those of them that the journal has copies of.
+    revoked: Vec<u64>,
+    /// When it began, in seconds.
+    began: Option<i64>,
     /// New blocks belong to files: their data must be on the disk before the metadata that leads to it.
     allocates: bool,
 }
@@ -88,12 +95,25 @@ impl Transaction {
             inodes: Vec::new(),
             groups: Vec::new(),
             freed: Vec::new(),
+            revoked: Vec::new(),
+            began: None,
             allocates: false,
         }
     }
 
     fn is_empty(&self) -> bool {
         self.buffers.is_empty() && self.inodes.is_empty() && self.groups.is_empty()
+    }
+
+    /// Blocks are none of the transaction's any more.
+    fn drop_buffers(&mut self, start: u64, count: u64) {
+        if count <= self.buffers.len() as u64 {
+            for block in start..start + count {
+                self.buffers.remove(&block);
+            }
+        } else {
+            self.buffers.retain(|&block, _| block < start || block - start >= count);
+        }
     }
 
     /// Whether blocks wait for the commit to become free.
@@ -113,11 +133,11 @@ pub(crate) struct Core {
     /// Blocks reserved for files that grow, by inode number.
     pub(crate) windows: HashMap<u32, Window>,
     pub(crate) transaction: Transaction,
+    /// Where transactions go; without one, metadata goes straight to its place.
+    pub(crate) journal: Option<Journal>,
     undo: UndoLog,
     /// For `i_generation` of new inodes.
     pub(crate) generation: u32,
-    /// Since the last flush something was written.
-    unflushed: bool,
 }
 
 impl Core {
@@ -134,9 +154,9 @@ impl Core {
             whiteout: None,
             windows: HashMap::new(),
             transaction: Transaction::new(1),
+            journal: None,
             undo: UndoLog::default(),
             generation,
-            unflushed: false,
         }
     }
 }
@@ -184,9 +204,7 @@ impl Ext4 {
         let mut attempt = Try::First;
         let result = loop {
             self.check_writable()?;
-            if core.transaction.buffers.len() + credits > self.max_buffers() {
-                self.commit(&mut core)?;
-            }
+            self.make_room(&mut core, credits)?;
             if !core.transaction.has_freed() && core.windows.is_empty() {
                 attempt = Try::Last;
             }
@@ -211,9 +229,33 @@ impl Ext4 {
 }
 
 impl Ext4 {
-    /// How many metadata blocks a transaction may have.
-    fn max_buffers(&self) -> usize {
-        (self.cache.limit() / HELD_SHARE / self.geometry.block_size).clamp(LEAST_BUFFERS, MAX_BUFFERS)
+    /// How many metadata blocks a transaction may have, and as many the journal may keep from their places.
+    fn max_buffers(&self, core: &Core) -> usize {
+        let most = core.journal.as_ref().map_or(MAX_BUFFERS, Journal::transaction_limit).min(MAX_BUFFERS);
+        (self.cache.limit() / HELD_SHARE / self.geometry.block_size).clamp(LEAST_BUFFERS, most.max(LEAST_BUFFERS))
+    }
+
+    /// Sees to it that a handle of so many credits, and what it may need beyond, fits into the running transaction and that one
+    /// into the journal.
+    fn make_room(&self, core: &mut Core, credits: usize) -> Result<()> {
+        if core.journal.as_ref().is_some_and(|journal| !journal.could_hold(credits)) {
+            return Err(Error::new(Errno::ENOSPC, "operation larger than the journal"));
+        }
+        let held = core.transaction.buffers.len();
+        let room = |core: &Core, held: usize, revoked: usize| {
+            let wanted = held + credits + BEYOND_CREDITS;
+            core.journal.as_ref().is_none_or(|journal| journal.has_room(wanted, revoked + wanted))
+        };
+        if held + credits > self.max_buffers(core) || !room(core, held, core.transaction.revoked.len()) {
+            self.commit(core)?;
+        }
+        if !room(core, 0, 0)
+            && let Some(journal) = &mut core.journal
+        {
+            // The log is full: what it has is brought to its place now.
+            journal.empty(&self.cache).inspect_err(|&error| self.abort(error))?;
+        }
+        Ok(())
     }
 
     /// Runs one handle. The caller has the core lock, and has seen to it that the transaction has room.
@@ -244,9 +286,7 @@ impl Ext4 {
         body: impl FnOnce(&mut Handle<'_>) -> Result<T>,
     ) -> Result<T> {
         self.check_writable()?;
-        if core.transaction.buffers.len() + credits > self.max_buffers() {
-            self.commit(core)?;
-        }
+        self.make_room(core, credits)?;
         self.run(core, &Locks::new([Some(inode.clone()), None, None, None]), Try::Last, body)
     }
 }

@@ -111,9 +111,7 @@ impl UndoLog {
                     group.longest_run = u32::MAX;
                 }
                 Change::Taken(start, count) => {
-                    for block in start..start + count {
-                        core.transaction.buffers.remove(&block);
-                    }
+                    core.transaction.drop_buffers(start, count);
                     fs.cache.forget(start, count);
                 }
                 Change::Freed(start, count) => {

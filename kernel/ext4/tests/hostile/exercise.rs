@@ -24,7 +24,7 @@ pub static MOUNTED: AtomicU64 = AtomicU64::new(0);
 
 /// Mounts with a small cache.
 pub fn try_mount(disk: &Arc<MemoryDisk>, mode: MountMode) -> Result<Arc<Ext4>, MountError> {
-    Ext4::mount(disk.clone(), context(), MountOptions { mode, cache_bytes: 4 << 20 })
+    Ext4::mount(disk.clone(), context(), MountOptions { mode, cache_bytes: 4 << 20, ..MountOptions::default() })
 }
 
 /// The entries of a directory, and the error that ended the list.

@@ -26,7 +26,7 @@ fn mount(disk: &Arc<MemoryDisk>, clock: &Arc<AtomicI64>) -> Arc<Ext4> {
     let now = move || Timestamp { secs: clock.fetch_add(1, Ordering::Relaxed), nanos: 123_456_789 };
     let context = FsContext { dev: 0x801, clock: Arc::new(now) };
     // A small cache, so that blocks leave it and come back.
-    let options = MountOptions { mode: MountMode::ReadWrite, cache_bytes: 2 << 20 };
+    let options = MountOptions { mode: MountMode::ReadWrite, cache_bytes: 2 << 20, ..MountOptions::default() };
     Ext4::mount(disk.clone(), context, options).unwrap_or_else(|error| panic!("mount: {error}"))
 }
 

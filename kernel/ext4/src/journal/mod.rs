@@ -1,0 +1,203 @@
+//! The journal: jbd2's log, which makes a transaction one change on the disk.
+//!
+//! - `open` takes the journal of a filesystem that is mounted for writing over, [`recover`] replays one that a crash left.
+//! - [`Journal::commit`] (`write`) appends a transaction: revoked blocks, tags, copies of the metadata, a flush, the commit
+//!   block, durable. The blocks stay in the cache, dirty and held, as [`Journal::pending`].
+//! - `checkpoint` brings them to their places when half of the log is in use, or memory is short, and moves the log's tail
+//!   behind: the tail on the disk advances only after a flush has made the places durable, and the log's space is used
+//!   again only after a flush has made the tail durable. Both ride on the flushes of later commits; only a log that is
+//!   full flushes for itself.
+//!
+//! Checkpoints run between transactions, right after a commit, so they bring every block in the state of the last commit,
+//! and the log holds nothing but whole generations: blocks `logged` since the last checkpoint, and those that `retire`
+//! with it. A freed block that is in either is revoked by the transaction that frees it.
+//!
+//! All of it is behind the core lock.
+
+mod checkpoint;
+pub(crate) mod format;
+mod write;
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use block::{Buffer, SECTOR_SIZE};
+use hashbrown::{HashMap, HashSet};
+
+use crate::bytes::{le16, le32, put, put16, put32};
+use crate::error::MountError;
+use crate::extent::{Mapping, State};
+use crate::features::Incompat;
+use crate::fs::Ext4;
+use crate::mount::read_superblock;
+use crate::recovery::{JournalExtent, JournalMap, recover as replay};
+use crate::superblock::{self, STATE_ERROR, SUPERBLOCK_OFFSET, field};
+use checkpoint::Retiring;
+use format::JournalSuperblock;
+
+/// The fewest blocks of a journal (`JBD2_MIN_JOURNAL_BLOCKS`).
+const LEAST_BLOCKS: u64 = 1024;
+/// Memory in which the log's blocks are put together, in bytes, and at least this many blocks.
+const SCRATCH: usize = 512 << 10;
+const LEAST_SCRATCH_BLOCKS: usize = 16;
+
+/// The journal of a filesystem that is mounted for writing.
+pub(crate) struct Journal {
+    map: JournalMap,
+    sb: JournalSuperblock,
+    /// The next block of the log to be written, and how many before it are in use.
+    head: u32,
+    used: u32,
+    /// Number of the next transaction.
+    sequence: u32,
+    /// Blocks whose committed state is not in its place yet.
+    pending: HashMap<u64, Buffer>,
+    /// Blocks that the log has since the last checkpoint.
+    logged: HashSet<u64>,
+    /// What leaves the log as soon as the last checkpoint is durable.
+    retiring: Option<Retiring>,
+    scratch: Vec<u8>,
+}
+
+impl Journal {
+    /// The most blocks of metadata that one transaction should have.
+    pub(crate) fn transaction_limit(&self) -> usize {
+        self.sb.ring() as usize / 4
+    }
+
+    /// Whether a transaction of so many blocks of metadata and revoked blocks fits into the log now.
+    pub(crate) fn has_room(&self, buffers: usize, revoked: usize) -> bool {
+        self.blocks_of(buffers, revoked).is_some_and(|blocks| blocks < self.sb.ring() - self.used)
+    }
+
+    /// Whether a transaction of so many blocks can ever fit.
+    pub(crate) fn could_hold(&self, buffers: usize) -> bool {
+        self.blocks_of(buffers, buffers).is_some_and(|blocks| blocks < self.sb.ring() / 2)
+    }
+
+    /// Whether the log has a copy of a block that a recovery would write to its place.
+    pub(crate) fn has_copy(&self, block: u64) -> bool {
+        self.logged.contains(&block) || self.retiring.as_ref().is_some_and(|retiring| retiring.blocks.contains(&block))
+    }
+
+    /// Calls `each` with the blocks of a range that the log has copies of.
+    pub(crate) fn copies_within(&self, start: u64, count: u64, mut each: impl FnMut(u64)) {
+        let retiring = self.retiring.iter().flat_map(|retiring| &retiring.blocks);
+        let known = self.logged.len() + self.retiring.as_ref().map_or(0, |retiring| retiring.blocks.len());
+        if count <= known as u64 {
+            (start..start + count).filter(|&block| self.has_copy(block)).for_each(each);
+            return;
+        }
+        for &block in retiring.filter(|block| !self.logged.contains(*block)).chain(&self.logged) {
+            if block >= start && block - start < count {
+                each(block);
+            }
+        }
+    }
+
+    /// Whether it is time to begin with making room: what is left is for the commits until that is durable.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.used - self.retiring.as_ref().map_or(0, Retiring::used) > self.sb.ring() / 2
+    }
+
+    /// How many blocks' committed state is not in its place yet.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+}
+
+/// Takes the journal of `fs` over for writing: from now on the log on the disk begins, empty. Returns the errno, too, that
+/// an earlier mount left in it.
+///
+/// # Errors
+/// [`MountError::Journal`], [`MountError::JournalFeatures`] for one that cannot be written; [`MountError::Device`].
+pub(crate) fn open(fs: &Ext4) -> Result<(Journal, i32), MountError> {
+    let map = locate(fs)?;
+    let device = &**fs.cache.device();
+    let geometry = &fs.geometry;
+    let mut bytes = vec![0; geometry.block_size];
+    map.read(device, 0, &mut bytes)?;
+    let mut sb = JournalSuperblock::parse(bytes, map.blocks())?;
+    if u64::from(sb.ring()) + 1 < LEAST_BLOCKS {
+        return Err(MountError::Journal("its size is impossible"));
+    }
+    if sb.start != 0 {
+        log::warn!("ext4: the journal is not empty and not needed: its content is dropped");
+        // Numbers of what may be left in it are not used again soon.
+        sb.sequence = sb.sequence.wrapping_add(sb.ring());
+    }
+    let is_64bit = geometry.features.incompat.contains(Incompat::BIT64);
+    sb.choose_features(geometry.features.has_checksums(), is_64bit)?;
+    sb.start = sb.first;
+    let errno = core::mem::take(&mut sb.errno);
+    map.write(device, 0, sb.encode())?;
+    let blocks = (SCRATCH.min(fs.cache.limit() / 8) / geometry.block_size).max(LEAST_SCRATCH_BLOCKS);
+    let journal = Journal {
+        head: sb.first,
+        used: 0,
+        sequence: sb.sequence,
+        pending: HashMap::new(),
+        logged: HashSet::new(),
+        retiring: None,
+        scratch: vec![0; blocks * geometry.block_size],
+        map,
+        sb,
+    };
+    Ok((journal, errno))
+}
+
+/// Replays the journal and clears the mark that asked for it. Whatever `fs` has cached is stale afterwards.
+///
+/// # Errors
+/// [`MountError::Journal`] where the journal is external, cannot be found or cannot be trusted; [`MountError::Device`].
+pub(crate) fn recover(fs: &Ext4) -> Result<(), MountError> {
+    let geometry = &fs.geometry;
+    if geometry.journal_inode == 0 {
+        return Err(MountError::Journal("it is on another device"));
+    }
+    let map = locate(fs)?;
+    let device = &**fs.cache.device();
+    // An error is recorded outside of the journal, whose copy of the superblock would undo it.
+    let before = read_superblock(device)?;
+    let done = replay(device, &map, geometry.block_size, geometry.blocks)?;
+    // The superblock may have been in the journal: read it again.
+    let mut raw = read_superblock(device)?;
+    let incompat = le32(&raw, field::FEATURE_INCOMPAT) & !Incompat::RECOVER.bits();
+    put32(&mut raw, field::FEATURE_INCOMPAT, incompat);
+    let mut state = le16(&raw, field::STATE) | le16(&before, field::STATE) & STATE_ERROR;
+    if le32(&before, field::ERROR_COUNT) != 0 {
+        put(&mut raw, field::ERROR_COUNT, &before[field::ERROR_COUNT..field::ERROR_END]);
+    }
+    if done.errno != 0 {
+        state |= STATE_ERROR;
+    }
+    put16(&mut raw, field::STATE, state);
+    superblock::seal(&mut raw);
+    device.write(SUPERBLOCK_OFFSET / SECTOR_SIZE as u64, &raw)?;
+    device.flush()?;
+    log::info!("ext4: journal replayed: {} transactions, {} blocks", done.transactions, done.blocks);
+    Ok(())
+}
+
+/// The journal's extents.
+fn locate(fs: &Ext4) -> Result<JournalMap, MountError> {
+    let unusable = |_| MountError::Journal("its inode cannot be read");
+    let inode = fs.inode(fs.geometry.journal_inode).map_err(unusable)?;
+    let blocks = inode.record.read().size >> fs.geometry.block_bits;
+    if blocks < LEAST_BLOCKS || blocks > fs.geometry.blocks {
+        return Err(MountError::Journal("its size is impossible"));
+    }
+    let mut extents = Vec::new();
+    let mut logical = 0;
+    while u64::from(logical) < blocks {
+        match fs.map(&inode, logical).map_err(unusable)? {
+            Mapping::Blocks { start, len, state: State::Written } => {
+                extents.try_reserve(1).map_err(|_| MountError::Journal("no memory for its map"))?;
+                extents.push(JournalExtent { logical, physical: start, blocks: len });
+                logical = logical.saturating_add(len);
+            }
+            _ => return Err(MountError::Journal("its file has a hole")),
+        }
+    }
+    Ok(JournalMap { extents, block_size: fs.geometry.block_size })
+}
