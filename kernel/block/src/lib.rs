@@ -2,8 +2,11 @@
 //!
 //! - [`BufferCache`] is the one place where a filesystem meets its disk: blocks by number, dirty state, batched
 //!   read-ahead and write-back. Its memory is bounded by its owner.
-//! - [`MemoryDisk`] is a sparse disk in memory, [`FaultDisk`] puts errors between a filesystem and its disk,
-//!   [`CountingDisk`] tells how many requests were in flight; `FileDisk` (feature `std`) is a file of the host.
+//! - [`MemoryDisk`] is a sparse disk in memory, which copies cheaply; `FileDisk` (feature `std`) is a file of the host.
+//! - The laboratory, for whoever writes a filesystem on this trait: [`RecordingDisk`] keeps what was written and flushed, and
+//!   its [`Recording`] makes the disk that a power cut at any point would have left, with whatever was not flushed dropped,
+//!   reordered or torn; [`FaultDisk`] answers `EIO` where and when it is told to; [`CountingDisk`] tells how many requests
+//!   there were, and how many in flight. A small disk is a small [`MemoryDisk`].
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -18,6 +21,7 @@ mod fault;
 #[cfg(feature = "std")]
 mod file;
 mod memory;
+mod recording;
 
 pub use cache::{Buffer, BufferCache, BufferRead, BufferWrite, Dirty};
 pub use counting::{CountingDisk, Counts};
@@ -26,3 +30,4 @@ pub use fault::{Fault, FaultDisk};
 #[cfg(feature = "std")]
 pub use file::FileDisk;
 pub use memory::MemoryDisk;
+pub use recording::{Event, Recording, RecordingDisk, Survival, WriteCache};

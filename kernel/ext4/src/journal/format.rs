@@ -263,14 +263,7 @@ pub(crate) fn put_header(block: &mut [u8], kind: u32, sequence: u32) {
 }
 
 /// Puts a tag of the right size at `at`.
-pub(crate) fn put_tag(
-    block: &mut [u8],
-    at: usize,
-    sb: &JournalSuperblock,
-    home: u64,
-    flags: u32,
-    sum: u32,
-) {
+pub(crate) fn put_tag(block: &mut [u8], at: usize, sb: &JournalSuperblock, home: u64, flags: u32, sum: u32) {
     put_be32(block, at, home as u32);
     if sb.checksums == Checksums::V3 {
         put_be32(block, at + 4, flags);

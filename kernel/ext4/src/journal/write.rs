@@ -3,11 +3,11 @@
 use block::{Buffer, BufferCache};
 use vfs::{Errno, Error, Result, Timestamp};
 
+use super::Journal;
 use super::format::{
     self, COMMIT, COMMIT_NANOS, COMMIT_SECS, COMMIT_SUM, DESCRIPTOR, ESCAPED, HEADER, JournalSuperblock, LAST, MAGIC,
     REVOKE, REVOKE_HEADER, SAME_UUID, UUID_SIZE,
 };
-use super::Journal;
 use crate::bytes::{be32, put, put_be32};
 use crate::recovery::JournalMap;
 
@@ -150,8 +150,8 @@ impl Journal {
     /// How many blocks of the log a transaction takes at most.
     pub(super) fn blocks_of(&self, buffers: usize, revoked: usize) -> Option<u32> {
         let size = self.sb.block_size();
-        let per_descriptor = ((self.sb.tail() - HEADER - UUID_SIZE) / self.sb.tag_size())
-            .min(self.scratch.len() / size - 1);
+        let per_descriptor =
+            ((self.sb.tail() - HEADER - UUID_SIZE) / self.sb.tag_size()).min(self.scratch.len() / size - 1);
         let per_revoke = (self.sb.tail() - REVOKE_HEADER) / self.sb.revoked_size();
         // One descriptor more may be begun for the end of the scratch behind revoked blocks.
         let blocks = buffers + buffers.div_ceil(per_descriptor) + revoked.div_ceil(per_revoke) + 2;

@@ -61,6 +61,8 @@ impl Mount {
     /// Unmounts.
     pub fn unmount(mut self) {
         self.mounted = false;
+        // Another process's mount namespace, copied while this was mounted, keeps the filesystem alive behind our back.
+        self.sync();
         // A child that another test is starting may hold one of our files until it runs its program.
         retry(100, "umount", &[arg(&self.at)]);
     }

@@ -1,5 +1,6 @@
 //! What the tests of ext4 share: [`disk`] makes and judges images, [`linux`] mounts them by loop, [`snapshot`] tells two
-//! trees apart, [`raw`] edits the bytes of an image, [`short`] abbreviates calls of the contract.
+//! trees apart, [`raw`] edits the bytes of an image, [`short`] abbreviates calls of the contract,
+//! [`steps`] are what an overlay asks.
 #![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "each test uses its part")]
 
 pub mod disk;
@@ -7,6 +8,7 @@ pub mod linux;
 pub mod raw;
 pub mod short;
 pub mod snapshot;
+pub mod steps;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use block::MemoryDisk;
+use block::BlockDevice;
 use contract::tree::walk;
 use ext4::{Ext4, MountMode, MountOptions};
 use vfs::{
@@ -16,12 +16,12 @@ use crate::op::{Answer, Device, Op, World, bytes_answer, split};
 
 pub struct Ours {
     pub fs: Arc<Ext4>,
-    disk: Arc<MemoryDisk>,
+    disk: Arc<dyn BlockDevice>,
     held: Vec<Arc<dyn FileOps>>,
     clock: Arc<AtomicI64>,
 }
 
-fn mount(disk: &Arc<MemoryDisk>, clock: &Arc<AtomicI64>) -> Arc<Ext4> {
+fn mount(disk: &Arc<dyn BlockDevice>, clock: &Arc<AtomicI64>) -> Arc<Ext4> {
     let clock = clock.clone();
     let now = move || Timestamp { secs: clock.fetch_add(1, Ordering::Relaxed), nanos: 123_456_789 };
     let context = FsContext { dev: 0x801, clock: Arc::new(now) };
@@ -31,7 +31,7 @@ fn mount(disk: &Arc<MemoryDisk>, clock: &Arc<AtomicI64>) -> Arc<Ext4> {
 }
 
 impl Ours {
-    pub fn new(disk: Arc<MemoryDisk>) -> Self {
+    pub fn new(disk: Arc<dyn BlockDevice>) -> Self {
         let clock = Arc::new(AtomicI64::new(super::OUR_CLOCK.start));
         Self { fs: mount(&disk, &clock), disk, held: Vec::new(), clock }
     }
