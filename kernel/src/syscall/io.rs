@@ -2,7 +2,7 @@
 //!
 //! How the bytes move is in [`super::transfer`].
 
-use vfs::{At, Errno, Fd, OpenFile, OpenFlags, Result, RwFlags, UserMemory, Whence};
+use vfs::{At, Context, Errno, Fd, OpenFile, OpenFlags, Result, RwFlags, UserMemory, Whence};
 
 use super::abi::IoVec;
 use super::transfer::{self, after, note_written, with_segments};
@@ -118,7 +118,7 @@ pub(super) fn lseek(caller: &mut Caller<'_>, fd: Fd, offset: i64, whence: u32) -
 pub(super) fn sendfile(caller: &mut Caller<'_>, out: Fd, input: Fd, offset: UserPtr<i64>, count: usize) -> Answer {
     let from = caller.context.file(input)?;
     let to = caller.context.file(out)?;
-    copy(caller, &from, offset, &to, UserPtr::new(0), count)
+    copy(caller, (&from, offset), (&to, UserPtr::new(0)), count, OpenFile::copy_to)
 }
 
 /// `copy_file_range(2)`.
@@ -136,28 +136,16 @@ pub(super) fn copy_file_range(
     }
     let from = caller.context.file(input)?;
     let to = caller.context.file(out)?;
-    for file in [&from, &to] {
-        // Unlike `sendfile`, this is for regular files alone.
-        match file.stat()?.attr.kind {
-            vfs::FileType::File => {}
-            vfs::FileType::Dir => return Err(Errno::EISDIR.into()),
-            _ => return Err(Errno::EINVAL.into()),
-        }
-    }
-    if to.flags().contains(OpenFlags::O_APPEND) {
-        return Err(Errno::EBADF.into());
-    }
-    copy(caller, &from, input_offset, &to, out_offset, count)
+    copy(caller, (&from, input_offset), (&to, out_offset), count, OpenFile::copy_range_to)
 }
 
 /// Copies between two files; an offset that is given is used in place of the position, and moved.
 fn copy(
     caller: &Caller<'_>,
-    from: &OpenFile,
-    from_offset: UserPtr<i64>,
-    to: &OpenFile,
-    to_offset: UserPtr<i64>,
+    (from, from_offset): (&OpenFile, UserPtr<i64>),
+    (to, to_offset): (&OpenFile, UserPtr<i64>),
     count: usize,
+    how: fn(&OpenFile, &Context, At, &OpenFile, At, usize) -> Result<usize>,
 ) -> Answer {
     let place = |offset: UserPtr<i64>| match offset.optional() {
         None => Ok(At::Position),
@@ -166,7 +154,7 @@ fn copy(
     let (from_at, to_at) = (place(from_offset)?, place(to_offset)?);
     shared::before_read(from)?;
     shared::before_read(to)?;
-    let copied = from.copy_to(&caller.context, from_at, to, to_at, count.min(MAX_TRANSFER))?;
+    let copied = how(from, &caller.context, from_at, to, to_at, count.min(MAX_TRANSFER))?;
     note_written(to, to_at, copied);
     for (offset, at) in [(from_offset, from_at), (to_offset, to_at)] {
         if let At::Offset(_) = at {

@@ -130,8 +130,11 @@ impl Ids {
         })
     }
 
-    /// `setfsuid(2)` and `setfsgid(2)`: the new state, if the id may be taken.
+    /// `setfsuid(2)` and `setfsgid(2)`: the new state, if the id may be taken. No one has the id -1: programs ask with it.
     fn set_fs(&self, id: u32, privileged: bool) -> Option<Self> {
+        if id == u32::MAX {
+            return None;
+        }
         (privileged || self.has(id) || id == self.file_system).then_some(Self { file_system: id, ..*self })
     }
 }

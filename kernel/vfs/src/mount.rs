@@ -121,6 +121,14 @@ impl Mount {
         self.writers.fetch_sub(1, Ordering::AcqRel);
     }
 
+    /// A path led through it: whoever asked for its end by `MNT_EXPIRE` asks again.
+    #[inline]
+    pub(crate) fn note_use(&self) {
+        if self.expiring.load(Ordering::Relaxed) {
+            self.expiring.store(false, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn has(&self, flags: MountFlags) -> bool {
         self.flags().intersects(flags)
     }

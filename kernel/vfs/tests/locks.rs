@@ -41,6 +41,14 @@ fn record_locks_are_the_processes_and_go_with_any_close() {
     let other: Fd = open(&one);
     one.files.close(other).unwrap();
     assert!(set(&f2, &two, LockType::Write, 0, 0).is_ok(), "closing another descriptor of the file unlocks it");
+    world.tree(&["/d/"]);
+    let dir = |ctx| world.open(ctx, "/d", OpenFlags::O_RDONLY).unwrap();
+    let (fd1, fd2) = (dir(&one), dir(&two));
+    let (d1, d2) = (one.file(fd1).unwrap(), two.file(fd2).unwrap());
+    set(&d1, &one, LockType::Read, 0, 0).unwrap();
+    one.files.close(fd1).unwrap();
+    let left = d2.get_lock(&two, &lock(LockType::Write, 0, 0), LockOwner::Process).unwrap();
+    assert_eq!(left.kind, LockType::Unlock, "a directory's locks go as a file's do");
     let reader = file(&world, "/f", OpenFlags::O_RDONLY);
     assert_eq!(errno(set(&reader, &one, LockType::Write, 0, 1)), Errno::EBADF);
 }

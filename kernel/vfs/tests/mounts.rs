@@ -141,6 +141,8 @@ fn an_expiring_mount_goes_when_it_was_left_alone() {
     mount(&world, "/m", MountFlags::empty());
     let expire = || world.ns.umount(&world.root, b"/m", UmountFlags::MNT_EXPIRE);
     assert_eq!(errno(expire()), Errno::EAGAIN);
+    assert!(world.stat("/m/..").is_ok());
+    assert_eq!(errno(expire()), Errno::EAGAIN, "it was used since");
     assert!(expire().is_ok());
 }
 

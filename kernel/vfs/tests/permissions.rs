@@ -55,6 +55,14 @@ fn access_asks_for_the_real_user_and_the_rest_for_the_effective_one() {
 }
 
 #[test]
+fn asking_for_the_file_system_id_changes_nothing() {
+    let mut who = Credentials::root();
+    assert_eq!((who.set_fsuid(u32::MAX), who.set_fsuid(u32::MAX)), (0, 0));
+    assert_eq!((who.set_fsgid(u32::MAX), who.set_fsgid(u32::MAX)), (0, 0));
+    assert!(who.capable(Capabilities::CAP_DAC_OVERRIDE));
+}
+
+#[test]
 fn set_user_id_follows_linux() {
     let mut who = Credentials::root();
     who.set_resuid([None, Some(1000), None]).unwrap();

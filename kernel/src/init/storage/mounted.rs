@@ -68,7 +68,8 @@ impl FileSystem for Mounted {
     }
 
     fn is_volatile(&self) -> bool {
-        self.fs.is_volatile()
+        // What is shown of the root's disk changes beside this mount.
+        matches!(self.hold, Hold::View) || self.fs.is_volatile()
     }
 
     fn uuid(&self) -> [u8; 16] {

@@ -193,7 +193,7 @@ impl OpenFile {
 
     /// One descriptor of it in a table is closed: the process's record locks on the file go (POSIX `fcntl`).
     pub(crate) fn closed_by(&self, owner: u64) {
-        if let (Kind::File, Some(inode)) = (&self.kind, self.inode())
+        if let (false, Some(inode)) = (self.is_path(), self.inode())
             && inode.locks.lock().clear_all(Holder::Process(owner))
         {
             self.ns.wait.wake();

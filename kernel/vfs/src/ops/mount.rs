@@ -164,6 +164,7 @@ impl Namespace {
         }
         let mut lookup = LookupFlags::empty();
         lookup.set(LookupFlags::FOLLOW, !flags.contains(UmountFlags::UMOUNT_NOFOLLOW));
+        lookup.set(LookupFlags::EXPIRING, expire);
         let at = self.lookup_at(ctx, AT_FDCWD, target, lookup)?;
         if !ctx.credentials.capable(Capabilities::CAP_SYS_ADMIN) {
             return Err(Errno::EPERM.into());

@@ -62,6 +62,9 @@ impl<'g> Cursor<'g> {
             if flags.contains(LookupFlags::NO_XDEV) {
                 return Err(Errno::EXDEV.into());
             }
+            if !flags.contains(LookupFlags::EXPIRING) {
+                mount.note_use();
+            }
             self.dentry = Held::Ref(&mount.root);
             self.mount = Held::Ref(mount);
         }

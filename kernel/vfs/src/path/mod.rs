@@ -32,6 +32,8 @@ bitflags::bitflags! {
         const NO_XDEV = 32;
         const NO_SYMLINKS = 64;
         const CACHED = 128;
+        /// No use of the mounts on the way, as `MNT_EXPIRE` counts.
+        const EXPIRING = 256;
     }
 }
 
