@@ -43,6 +43,21 @@ impl FileSystemTypes for Types {
             _ => Err(Errno::ENODEV.into()),
         }
     }
+
+    fn remount(&self, fs: &Arc<dyn FileSystem>, request: &MountRequest<'_>) -> Result<()> {
+        if !request.data.is_empty() {
+            log::warn!(
+                "{}: {}: options stay what they are until the unmount",
+                fs.type_name(),
+                request.data.escape_ascii()
+            );
+            return Err(Errno::EINVAL.into());
+        }
+        if fs.is_read_only() && !request.flags.contains(vfs::MountFlags::MS_RDONLY) {
+            return Err(Errno::EROFS.into());
+        }
+        Ok(())
+    }
 }
 
 fn disk(request: &MountRequest<'_>) -> Result<Arc<dyn FileSystem>> {

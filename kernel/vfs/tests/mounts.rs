@@ -147,6 +147,19 @@ fn an_expiring_mount_goes_when_it_was_left_alone() {
 }
 
 #[test]
+fn a_remount_without_a_word_on_access_times_keeps_them() {
+    let world = World::new();
+    world.tree(&["/m/"]);
+    mount(&world, "/m", MountFlags::MS_NOATIME);
+    let remount = |flags| world.ns.mount(&world.root, b"", b"/m", b"", MountFlags::MS_REMOUNT | flags, b"").unwrap();
+    let flags = || world.ns.resolve(&world.root, AT_FDCWD, b"/m").unwrap().mount_flags();
+    remount(MountFlags::MS_NODEV);
+    assert_eq!(flags(), MountFlags::MS_NOATIME | MountFlags::MS_NODEV);
+    remount(MountFlags::MS_RELATIME);
+    assert_eq!(flags(), MountFlags::MS_RELATIME);
+}
+
+#[test]
 fn a_read_only_mount_refuses_every_change() {
     let world = World::new();
     world.tree(&["/m/"]);

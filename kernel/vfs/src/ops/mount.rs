@@ -63,7 +63,11 @@ impl Namespace {
             {
                 types.remount(at.file_system(), &request)?;
             }
-            return at.mount.remount(kept);
+            // Without a word on access times they stay what they were.
+            let times = MountFlags::MS_NOATIME | MountFlags::MS_NODIRATIME | MountFlags::MS_RELATIME;
+            let before = at.mount.flags() & times;
+            let told = flags.intersects(times | MountFlags::MS_STRICTATIME);
+            return at.mount.remount(if told { kept } else { (kept - times) | before });
         }
         if flags.contains(MountFlags::MS_BIND) {
             let from = self.resolve(ctx, AT_FDCWD, source)?;
