@@ -7,7 +7,7 @@
 //! of the namespace (by path), of [`OpenFile`] (by descriptor, through [`Context::file`]) or of [`FdTable`], with the
 //! arguments in Linux's order.
 //!
-//! Lock order, outermost first: rename mutex → directories (ancestor first, else by inode number) → overlay
+//! Lock order, outermost first: rename mutex → directories (ancestor first, else by address) → overlay
 //! node copy-up (parent first) → upper filesystem → lower filesystem → buffer cache → device queue. The namespace's own part of it
 //! is in `namespace`; its cache and mount tree are locked inside of the directories, and never over a filesystem's call.
 #![no_std]
