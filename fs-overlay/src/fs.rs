@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 use core::fmt;
 
 use base::sync::Mutex;
@@ -90,6 +91,7 @@ impl Shared {
 pub struct OverlayFs {
     pub(crate) shared: Arc<Shared>,
     pub(crate) root: Arc<OverlayDir>,
+    pub(crate) kept: Mutex<Vec<Box<dyn Any + Send + Sync>>>,
 }
 
 impl OverlayFs {
@@ -97,6 +99,11 @@ impl OverlayFs {
     #[must_use]
     pub fn options(&self) -> Options {
         self.shared.options
+    }
+
+    /// Holds something for as long as the overlay is mounted: what keeps its layers' filesystems mounted.
+    pub fn keep(&self, what: impl Any + Send + Sync) {
+        self.kept.lock().push(Box::new(what));
     }
 
     /// How many nodes are in use, without the root.

@@ -165,7 +165,7 @@ impl OverlayFs {
             in_use: Mutex::new(in_use),
         });
         let root = root(&shared).map_err(|error| layer_error(b"lowerdir", error))?;
-        Ok(Arc::new(Self { shared, root }))
+        Ok(Arc::new(Self { shared, root, kept: Mutex::default() }))
     }
 }
 

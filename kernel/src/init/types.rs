@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 
 use ext4::MountMode;
 use fs_overlay::{Layer, Layers, OverlayFs};
@@ -138,8 +139,10 @@ fn overlay(request: &MountRequest<'_>) -> Result<Arc<dyn FileSystem>> {
         Error::new(error.errno(), "overlay: see the log")
     };
     let parsed = fs_overlay::MountOptions::parse(request.data).map_err(refuse)?;
+    let pins = RefCell::new(Vec::new());
     let layer = |path: &[u8]| {
         let location = request.namespace.resolve(request.context, AT_FDCWD, path)?;
+        pins.borrow_mut().push(location.pin());
         Ok(Layer { fs: location.file_system().clone(), root: location.node()?.as_dir()?.clone() })
     };
     let layers = Layers {
@@ -147,5 +150,7 @@ fn overlay(request: &MountRequest<'_>) -> Result<Arc<dyn FileSystem>> {
         work: parsed.work.as_deref().map(layer).transpose()?,
         lowers: parsed.lowers.iter().map(|path| layer(path)).collect::<Result<_>>()?,
     };
-    Ok(OverlayFs::mount(fs_context(None), layers, parsed.options).map_err(refuse)?)
+    let fs = OverlayFs::mount(fs_context(None), layers, parsed.options).map_err(refuse)?;
+    fs.keep(pins.into_inner());
+    Ok(fs)
 }

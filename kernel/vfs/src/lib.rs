@@ -52,7 +52,7 @@ pub use flags::{
 };
 pub use inode::ObjectId;
 pub use locks::{Blocking, Flock, FlockOp, LockOwner, LockType, Whence};
-pub use mount::{FileSystemTypes, Location, MountEntry, MountRequest};
+pub use mount::{FileSystemTypes, Location, MountEntry, MountRequest, Pin};
 pub use namespace::{Namespace, NamespaceOptions, Protection, Protections};
 pub use ops::attr::TimeChange;
 pub use ops::stat::Stat;

@@ -204,6 +204,14 @@ impl Location {
         self.node()?.attr()
     }
 
+    /// Keeps the filesystem mounted without a place in the tree, for as long as the answer lives: what an overlay's layer needs
+    /// once its own mount is gone (Linux's `clone_private_mount`).
+    #[must_use]
+    pub fn pin(&self) -> Pin {
+        let Mount { id, superblock, source, .. } = &*self.mount;
+        Pin { _mount: Mount::new(*id, superblock.clone(), self.dentry.clone(), source, self.mount.flags(), None) }
+    }
+
     /// The filesystem that it is in.
     #[must_use]
     pub fn file_system(&self) -> &Arc<dyn FileSystem> {
@@ -227,6 +235,11 @@ impl Location {
     pub fn is_mount_root(&self) -> bool {
         Arc::ptr_eq(&self.dentry, &self.mount.root)
     }
+}
+
+/// Keeps a filesystem mounted: [`Location::pin`].
+pub struct Pin {
+    _mount: Arc<Mount>,
 }
 
 impl fmt::Debug for Location {

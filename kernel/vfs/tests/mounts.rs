@@ -135,6 +135,20 @@ fn a_detached_mount_lives_as_long_as_its_last_user() {
 }
 
 #[test]
+fn a_pinned_filesystem_outlives_its_mount() {
+    let world = World::new();
+    world.tree(&["/m/"]);
+    let fs = mount(&world, "/m", MountFlags::empty());
+    world.tree(&["/m/d/"]);
+    let pin = world.ns.resolve(&world.root, AT_FDCWD, b"/m/d").unwrap().pin();
+    umount(&world, "/m").unwrap();
+    assert_eq!(unmounted(&fs), 0);
+    drop(pin);
+    world.ns.reap();
+    assert_eq!(unmounted(&fs), 1);
+}
+
+#[test]
 fn an_expiring_mount_goes_when_it_was_left_alone() {
     let world = World::new();
     world.tree(&["/m/"]);

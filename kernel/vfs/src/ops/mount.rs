@@ -224,7 +224,8 @@ impl Namespace {
             self.purge(&superblock);
             result = result.and(superblock.unmount());
         }
-        result
+        // What they kept mounted below them.
+        result.and(self.reap_waiting())
     }
 
     /// The mounts that can be seen from the caller's root, in the order of their making (`/proc/mounts`).
@@ -258,9 +259,12 @@ impl Namespace {
     /// Unmounts the filesystems whose last mount is gone.
     pub(crate) fn reap_waiting(&self) -> Result<()> {
         let mut result = Ok(());
-        for superblock in self.reaper.take() {
-            self.purge(&superblock);
-            result = result.and(superblock.unmount());
+        // The end of one may be the end of what it kept mounted.
+        while self.reaper.is_waiting() {
+            for superblock in self.reaper.take() {
+                self.purge(&superblock);
+                result = result.and(superblock.unmount());
+            }
         }
         result
     }
