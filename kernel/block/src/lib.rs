@@ -23,7 +23,7 @@ mod file;
 mod memory;
 mod recording;
 
-pub use cache::{Buffer, BufferCache, BufferRead, BufferWrite, Dirty};
+pub use cache::{Buffer, BufferCache, BufferRead, BufferWrite, Dirty, UNPLACED};
 pub use counting::{CountingDisk, Counts};
 pub use device::{BlockDevice, Capabilities, Io, SECTOR_SIZE};
 pub use fault::{Fault, FaultDisk};

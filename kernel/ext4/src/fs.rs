@@ -41,6 +41,8 @@ pub struct Ext4 {
     pub(crate) health: Health,
     /// Blocks that are no file's and never will be.
     pub(crate) overhead: AtomicU64,
+    /// Blocks of file data that have no place yet.
+    pub(crate) delayed_blocks: AtomicU64,
     /// The medium was clean when it was mounted.
     pub(crate) was_clean: bool,
     /// A transaction that began so many seconds ago commits at the next tick.
@@ -79,6 +81,7 @@ impl Ext4 {
             dropped: Mutex::new(Vec::new()),
             health: parts.health,
             overhead: AtomicU64::new(parts.overhead),
+            delayed_blocks: AtomicU64::new(0),
             was_clean: parts.was_clean,
             commit_interval: parts.commit_interval,
             written: AtomicU64::new(0),
@@ -156,7 +159,13 @@ impl Ext4 {
 
     /// Writes file data back when there is much of it.
     pub(crate) fn throttle(&self) -> Result<()> {
-        if self.cache.queued_bytes() > self.cache.limit() / DIRTY_SHARE {
+        let delayed = self.delayed_bytes();
+        if self.cache.queued_bytes() + delayed > self.cache.limit() / DIRTY_SHARE {
+            if delayed > 0 {
+                let mut core = self.core.lock();
+                self.make_room(&mut core, 0)?;
+                self.place_all(&mut core)?;
+            }
             self.cache.write_back().inspect_err(|&error| self.abort(error))?;
             self.note_written();
         }
@@ -195,7 +204,8 @@ impl FileSystem for Ext4 {
     fn statfs(&self) -> Result<StatFs> {
         let (free_blocks, free_inodes) = {
             let core = self.core.lock();
-            (core.counters.free_blocks, core.counters.free_inodes)
+            // As Linux: what data without a place was promised is not free.
+            (core.counters.free_blocks.saturating_sub(core.promised.data), core.counters.free_inodes)
         };
         // As Linux: a fiftieth, 4,096 clusters at most, is kept for conversions of extents.
         let clusters = self.geometry.cluster_bits;
@@ -277,7 +287,7 @@ impl FileSystem for Ext4 {
 
 impl Drop for Ext4 {
     fn drop(&mut self) {
-        if self.health.is_writable() && self.cache.queued_bytes() != 0 {
+        if self.health.is_writable() && self.cache.queued_bytes() + self.delayed_bytes() != 0 {
             log::warn!("ext4: dropped without unmount: changes since the last commit are lost");
         }
     }

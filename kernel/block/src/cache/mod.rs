@@ -7,6 +7,7 @@
 //!
 //! Lock order: `writer` → a run's data → `inner` → device; a run that nobody can find yet may be locked under `inner`.
 
+mod place;
 mod read;
 mod run;
 mod write;
@@ -27,6 +28,10 @@ use run::{MAX_RUN_BLOCKS, Run, bit};
 pub(crate) const MAX_REQUEST: usize = 128 * 1024;
 /// How many steps the clock's hand takes for one insertion at most.
 const CLOCK_STEPS: usize = 128;
+
+/// Blocks from this number on are not the device's: data that has no place on it yet, under numbers of its owner's choice.
+/// They are [`Dirty::Held`] until [`BufferCache::place`] gives them a place.
+pub const UNPLACED: u64 = 1 << 63;
 
 /// When a dirty block may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -147,3 +147,26 @@ fn a_write_is_durable_once_a_flush_that_began_after_it_has_ended() {
     cache.flush().unwrap();
     assert!(cache.is_durable(first) && !cache.is_durable(cache.epoch()));
 }
+
+#[test]
+fn data_without_a_place_is_kept_until_it_has_one_and_is_written_there() {
+    let memory = Arc::new(MemoryDisk::new(1 << 21));
+    let disk = Arc::new(CountingDisk::new(memory.clone()));
+    let cache = cache_over(disk.clone());
+    let image = numbered(512);
+    let from = UNPLACED | 7 << 32;
+    cache.store(from, &image[..40 * BLOCK], Dirty::Held).unwrap();
+    cache.write_back().unwrap();
+    assert_eq!((cache.queued_bytes(), disk.take().writes), (0, 0));
+    // Divided by its places, within a run and between runs; what was cached of a place before is of no interest.
+    cache.read(105).unwrap();
+    cache.place(from, 100, 10).unwrap();
+    cache.place(from + 10, 50, 30).unwrap();
+    assert!(cache.get(from).is_none() && cache.get(from + 39).is_none());
+    assert_eq!(cache.queued_bytes(), 40 * BLOCK);
+    cache.write_back().unwrap();
+    let written = memory.to_image();
+    assert_eq!(written[100 * BLOCK..110 * BLOCK], image[..10 * BLOCK]);
+    assert_eq!(written[50 * BLOCK..80 * BLOCK], image[10 * BLOCK..40 * BLOCK]);
+    assert!(cache.place(from, 200, 1).is_err(), "there is none");
+}

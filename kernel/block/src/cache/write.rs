@@ -8,7 +8,7 @@ use base::sync::RwLockReadGuard;
 use base::{Errno, Error, Result};
 
 use super::run::{Run, bit, bits};
-use super::{Buffer, BufferCache, BufferWrite, Dirty, MAX_REQUEST};
+use super::{Buffer, BufferCache, BufferWrite, Dirty, MAX_REQUEST, UNPLACED};
 use crate::Io;
 
 /// Requests of one batch.
@@ -107,8 +107,8 @@ impl BufferCache {
         Ok(())
     }
 
-    fn insert(&self, start: u64, blocks: u32, data: Vec<u8>) -> Result<Arc<Run>> {
-        if start.checked_add(u64::from(blocks)).is_none_or(|end| end > self.blocks) {
+    pub(super) fn insert(&self, start: u64, blocks: u32, data: Vec<u8>) -> Result<Arc<Run>> {
+        if start < UNPLACED && start + u64::from(blocks) > self.blocks {
             return Err(Error::new(Errno::EIO, "block past the end of the device"));
         }
         let mut inner = self.inner.lock();
@@ -126,7 +126,7 @@ impl BufferCache {
         Ok(run)
     }
 
-    fn mark(&self, run: &Arc<Run>, mask: u64, dirty: Dirty) {
+    pub(super) fn mark(&self, run: &Arc<Run>, mask: u64, dirty: Dirty) {
         match dirty {
             Dirty::Held => {
                 let held = run.held.fetch_or(mask, Ordering::Relaxed);

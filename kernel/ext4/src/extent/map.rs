@@ -17,12 +17,15 @@ pub(crate) enum Mapping {
     Blocks { start: u64, len: u32, state: State },
     /// Nothing; at least `len` blocks of it.
     Hole { len: u32 },
+    /// Data in the cache, under these numbers, that has no place on the disk yet: of regular files, from
+    /// [`Ext4::map_file`] only.
+    Delayed { start: u64, len: u32 },
 }
 
 impl Mapping {
     pub(crate) fn len(&self) -> u32 {
         match self {
-            Self::Blocks { len, .. } | Self::Hole { len } => *len,
+            Self::Blocks { len, .. } | Self::Hole { len } | Self::Delayed { len, .. } => *len,
         }
     }
 }

@@ -35,6 +35,9 @@ impl Ext4 {
         let mut started = false;
         loop {
             let next = self.transact(CREDITS, &[inode], |h| {
+                if inode.has_delayed() {
+                    return Ok(None);
+                }
                 h.ensure_extents(inode)?;
                 if punches && !started {
                     crate::space::window::discard(h.fs, h.core, inode.ino);
@@ -60,8 +63,12 @@ impl Ext4 {
                     // Last, for file data has no way back.
                     h.zero_edges(inode, offset, end)?;
                 }
-                Ok(at)
+                Ok(Some(at))
             })?;
+            let Some(next) = next else {
+                self.place_inode(&mut self.core.lock(), inode)?;
+                continue;
+            };
             started = true;
             at = next;
             if u64::from(at) >= last {
@@ -78,7 +85,7 @@ impl Handle<'_> {
         let mapping = self.fs.map(inode, at)?;
         if mode == AllocateMode::PunchHole {
             let len = match mapping {
-                Mapping::Hole { len } => return Ok(at.saturating_add(len.min(left))),
+                Mapping::Hole { len } | Mapping::Delayed { len, .. } => return Ok(at.saturating_add(len.min(left))),
                 Mapping::Blocks { len, .. } => len.min(left).min(PUNCH),
             };
             self.remap(inode, at, u64::from(at) + u64::from(len), None, Removed::Free)?;
@@ -95,7 +102,7 @@ impl Handle<'_> {
                 self.forget_content(start, u64::from(len));
                 Ok(at + len)
             }
-            Mapping::Hole { len } => {
+            Mapping::Hole { len } | Mapping::Delayed { len, .. } => {
                 let want = len.min(left).min(Extent::max_len(State::Unwritten));
                 let goal = self.file_goal(inode, at)?;
                 let (start, len) = self.allocate_growing(inode, goal, want, 0)?;

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use vfs::Result;
+use vfs::{Errno, Error, Result};
 
 use crate::extent::{Mapping, State};
 use crate::fs::Ext4;
@@ -36,13 +36,14 @@ impl Ext4 {
             let at = offset + done as u64;
             let block = (at >> bits) as u32;
             let within = (at as usize) & (block_size - 1);
-            let mapping = self.map(inode, block)?;
+            let mapping = self.map_file(inode, block)?;
             let bytes = ((u64::from(mapping.len()) << bits) - within as u64).min((len - done) as u64) as usize;
             let part = &mut buf[done..done + bytes];
             match mapping {
                 Mapping::Blocks { start, state: State::Written, .. } => {
                     self.read_blocks(inode, block, start, within, part, size)?;
                 }
+                Mapping::Delayed { start, .. } => self.read_delayed(start, within, part)?,
                 _ => part.fill(0),
             }
             done += bytes;
@@ -82,6 +83,22 @@ impl Ext4 {
                 // The batch failed or memory was short: this block alone decides.
                 self.cache.read(device_block)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Copies bytes that have no place on the disk.
+    fn read_delayed(&self, start: u64, within: usize, buf: &mut [u8]) -> Result<()> {
+        let bits = self.geometry.block_bits;
+        let mut done = 0;
+        while done < buf.len() {
+            let at = within + done;
+            let offset = at & (self.geometry.block_size - 1);
+            let copied = self.cache.copy_out(start + (at >> bits) as u64, offset, &mut buf[done..]);
+            if copied == 0 {
+                return Err(Error::fault(Errno::EIO, "ext4: data without a place is gone"));
+            }
+            done += copied;
         }
         Ok(())
     }

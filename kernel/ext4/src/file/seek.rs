@@ -25,8 +25,8 @@ impl Ext4 {
         let mut at = offset;
         while at < size {
             let block = (at >> bits) as u32;
-            let mapping = self.map(inode, block)?;
-            let is_data = matches!(mapping, Mapping::Blocks { state: State::Written, .. });
+            let mapping = self.map_file(inode, block)?;
+            let is_data = matches!(mapping, Mapping::Blocks { state: State::Written, .. } | Mapping::Delayed { .. });
             if is_data == (seek == Seek::Data) {
                 return Ok(Some(at));
             }

@@ -1,7 +1,9 @@
 //! Writes and cuts. Data goes into the cache; the device sees it at write-back.
 //!
-//! A write first has all its blocks mapped and the blocks that it covers only in part in the cache; then it copies, which
-//! cannot fail for want of space. Bytes of the last block behind the end of a file are always zero.
+//! A write into a hole is promised space and waits for its place ([`delayed`](super::delayed)); only where space is short it
+//! gets its blocks at once. A write first has all its blocks mapped or promised and the blocks that it covers only in part in
+//! the cache; then it copies, which cannot fail for want of space. Bytes of the last block behind the end of a file
+//! are always zero.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -18,8 +20,6 @@ use crate::transaction::{Handle, Try};
 const CREDITS: usize = 48;
 /// The most that one handle writes, so that the transaction and the cache stay in bounds.
 const MAX_WRITE: usize = 4 << 20;
-/// The largest reservation behind a growing file, in bytes.
-const MAX_RESERVE: u64 = 2 << 20;
 
 /// Where a write goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,14 @@ pub(crate) enum Position {
     End,
 }
 
+/// Whether a write into a hole waits for its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delays {
+    Yes,
+    /// Space is short: it is taken now.
+    No,
+}
+
 /// Blocks that a write covers, in a row on both sides.
 struct Piece {
     block: u32,
@@ -36,25 +44,47 @@ struct Piece {
     start: u64,
     /// The blocks have no content yet: what is not written of them is zero.
     fresh: bool,
+    /// When they may be written: those without a place are held.
+    dirty: Dirty,
+}
+
+impl Piece {
+    /// A hole that is filled with data without a place.
+    fn is_newly_delayed(&self) -> bool {
+        self.fresh && self.dirty == Dirty::Held
+    }
 }
 
 impl Ext4 {
     /// Writes `data`; returns the offset and how many bytes it took, fewer where space ran out.
     pub(crate) fn write_file(&self, inode: &Arc<Inode>, position: Position, data: &[u8]) -> Result<(u64, usize)> {
+        let most = MAX_WRITE.min((self.cache.limit() / 8).max(1).next_multiple_of(self.geometry.block_size));
         let mut done = 0;
         let mut first = None;
         while first.is_none() || done < data.len() {
-            let part = &data[done..data.len().min(done + MAX_WRITE)];
+            let mut part = &data[done..data.len().min(done + most)];
             let at = match (first, position) {
                 (Some(offset), _) => Position::At(offset + done as u64),
                 (None, position) => position,
             };
-            let result = self.transact(CREDITS, &[inode], |h| h.write(inode, at, part));
+            let mut full = false;
+            let result = loop {
+                let mut fits = 0;
+                let result = self.transact(CREDITS, &[inode], |h| h.write(inode, at, part, &mut fits));
+                match result {
+                    // A part is better than nothing.
+                    Err(error) if error == Errno::ENOSPC && fits > 0 => {
+                        full = true;
+                        part = &part[..fits];
+                    }
+                    result => break result,
+                }
+            };
             match result {
                 Ok((offset, len)) => {
                     first.get_or_insert(offset);
                     done += len;
-                    if len < part.len() {
+                    if full || len < part.len() {
                         break;
                     }
                 }
@@ -90,7 +120,8 @@ impl Ext4 {
 }
 
 impl Handle<'_> {
-    fn write(&mut self, inode: &Arc<Inode>, position: Position, data: &[u8]) -> Result<(u64, usize)> {
+    /// Out of space for good, `fits` says how many bytes there was space for.
+    fn write(&mut self, inode: &Arc<Inode>, position: Position, data: &[u8], fits: &mut usize) -> Result<(u64, usize)> {
         let size = inode.record.read().size;
         let offset = match position {
             Position::At(offset) => offset,
@@ -107,37 +138,47 @@ impl Handle<'_> {
         let bits = self.fs.geometry.block_bits;
         let first = (offset >> bits) as u32;
         let last = ((offset + len as u64 - 1) >> bits) as u32;
+        let delays = self.delays(inode, last - first + 1);
         let mut pieces: Vec<Piece> = Vec::new();
         let mut at = first;
-        let mut full = false;
         while at <= last {
-            match self.map_for_write(inode, at, last - at + 1, size) {
+            let mut taken = 0;
+            match self.map_for_write(inode, at, last - at + 1, delays, &mut taken) {
                 Ok(piece) => {
                     at += piece.len;
                     pieces.push(piece);
                 }
-                // A part is better than nothing, but only when no more space can be had.
-                Err(error) if error == Errno::ENOSPC && self.attempt == Try::Last && at > first => {
-                    full = true;
-                    break;
+                Err(error) => {
+                    // Only when no more space can be had. Blocks without a node to lead to them: one of them will be it.
+                    if self.attempt == Try::Last {
+                        let end = u64::from(at) + u64::from(taken.saturating_sub(1));
+                        *fits = (end << bits).saturating_sub(offset) as usize;
+                    }
+                    return Err(error);
                 }
-                Err(error) => return Err(error),
             }
             if at == 0 {
                 break;
             }
         }
-        let len = if full { ((u64::from(at) << bits) - offset) as usize } else { len };
         let data = &data[..len];
-        self.load_edges(&pieces, offset, len)?;
-        for piece in &pieces {
-            self.copy_in(piece, offset, data)?;
-        }
         let now = self.now;
         let end = offset + len as u64;
-        if end > size {
+        let delays = pieces.iter().any(Piece::is_newly_delayed);
+        if end > size || delays {
             self.touch_data(inode)?;
+        } else {
+            self.touch(inode)?;
         }
+        let copied = self.load_edges(&pieces, offset, len);
+        let copied = copied.and_then(|()| pieces.iter().try_for_each(|piece| self.copy_in(piece, offset, data)));
+        for piece in pieces.iter().filter(|piece| piece.is_newly_delayed()) {
+            match copied {
+                Ok(()) => self.delay(inode, piece.block, piece.len),
+                Err(_) => self.fs.cache.forget(piece.start, u64::from(piece.len)),
+            }
+        }
+        copied?;
         self.update(inode, |record| {
             record.size = record.size.max(end);
             record.mtime = now;
@@ -146,31 +187,44 @@ impl Handle<'_> {
         Ok((offset, len))
     }
 
-    /// Sees to it that `block` has a written block behind it; `want` more are wanted.
-    fn map_for_write(&mut self, inode: &Arc<Inode>, block: u32, want: u32, size: u64) -> Result<Piece> {
-        match self.fs.map(inode, block)? {
+    /// Sees to it that `block` has a written block behind it, or is promised one; `want` are wanted. How many blocks were taken is
+    /// told even if it fails.
+    fn map_for_write(
+        &mut self,
+        inode: &Arc<Inode>,
+        block: u32,
+        want: u32,
+        delays: Delays,
+        taken: &mut u32,
+    ) -> Result<Piece> {
+        match self.fs.map_file(inode, block)? {
             Mapping::Blocks { start, len, state: State::Written } => {
-                Ok(Piece { block, len: len.min(want), start, fresh: false })
+                Ok(Piece { block, len: len.min(want), start, fresh: false, dirty: Dirty::Queued })
+            }
+            Mapping::Delayed { start, len } => {
+                Ok(Piece { block, len: len.min(want), start, fresh: false, dirty: Dirty::Held })
+            }
+            Mapping::Hole { len } if delays == Delays::Yes => {
+                self.ensure_extents(inode)?;
+                let start = Ext4::unplaced(inode, block);
+                Ok(Piece { block, len: len.min(want), start, fresh: true, dirty: Dirty::Held })
             }
             Mapping::Blocks { start, len, state: State::Unwritten } => {
                 let len = len.min(want);
                 let extent = Extent { block, len, start, state: State::Written };
                 self.remap(inode, block, extent.end(), Some(extent), Removed::Keep)?;
-                Ok(Piece { block, len, start, fresh: true })
+                Ok(Piece { block, len, start, fresh: true, dirty: Dirty::Queued })
             }
             Mapping::Hole { len } => {
                 self.ensure_extents(inode)?;
                 let want = len.min(want).min(Extent::max_len(State::Written));
                 let goal = self.file_goal(inode, block)?;
-                // A file that grows at its end, and not with its first write, will probably grow on.
-                let end = size >> self.fs.geometry.block_bits;
-                let grows = u64::from(block) >= end && size > 0;
-                let reserve = if grows { size.min(MAX_RESERVE) >> self.fs.geometry.block_bits } else { 0 };
-                let (start, len) = self.allocate_growing(inode, goal, want, reserve as u32)?;
+                let (start, len) = self.allocate_growing(inode, goal, want, 0)?;
+                *taken = len;
                 let extent = Extent { block, len, start, state: State::Written };
                 self.remap(inode, block, extent.end(), Some(extent), Removed::Keep)?;
                 self.count_blocks(inode, i64::from(len))?;
-                Ok(Piece { block, len, start, fresh: true })
+                Ok(Piece { block, len, start, fresh: true, dirty: Dirty::Queued })
             }
         }
     }
@@ -233,7 +287,7 @@ impl Handle<'_> {
             let left = (end - at) as usize;
             if within == 0 && left >= size {
                 let whole = left & !(size - 1);
-                cache.store(block, &data[from..from + whole], Dirty::Queued)?;
+                cache.store(block, &data[from..from + whole], piece.dirty)?;
                 at += whole as u64;
                 continue;
             }
@@ -243,7 +297,7 @@ impl Handle<'_> {
                 (None, true) => cache.create(block)?,
                 (None, false) => cache.read(block)?,
             };
-            cache.write(&buffer, Dirty::Queued)[within..within + part].copy_from_slice(&data[from..from + part]);
+            cache.write(&buffer, piece.dirty)[within..within + part].copy_from_slice(&data[from..from + part]);
             at += part as u64;
         }
         Ok(())
@@ -271,6 +325,10 @@ impl Handle<'_> {
         }
         // Last, for file data has no way back.
         let block_end = len.next_multiple_of(1 << bits);
+        if len <= size {
+            let from = len.div_ceil(1 << bits).min(u64::from(u32::MAX)) as u32;
+            self.fs.drop_delayed(self.core, inode, from);
+        }
         self.zero_bytes(inode, len, block_end.min(size))?;
         Ok(progress)
     }
@@ -293,12 +351,15 @@ impl Handle<'_> {
         }
         let size = self.fs.geometry.block_size;
         let block = (from >> self.fs.geometry.block_bits) as u32;
-        if let Mapping::Blocks { start, state: State::Written, .. } = self.fs.map(inode, block)? {
-            let within = from as usize & (size - 1);
-            let len = ((to - from) as usize).min(size - within);
-            let buffer = self.fs.cache.read(start)?;
-            self.fs.cache.write(&buffer, Dirty::Queued)[within..within + len].fill(0);
-        }
+        let (start, dirty) = match self.fs.map_file(inode, block)? {
+            Mapping::Blocks { start, state: State::Written, .. } => (start, Dirty::Queued),
+            Mapping::Delayed { start, .. } => (start, Dirty::Held),
+            _ => return Ok(()),
+        };
+        let within = from as usize & (size - 1);
+        let len = ((to - from) as usize).min(size - within);
+        let buffer = self.fs.cache.read(start)?;
+        self.fs.cache.write(&buffer, dirty)[within..within + len].fill(0);
         Ok(())
     }
 }

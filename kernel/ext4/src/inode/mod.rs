@@ -13,6 +13,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use base::sync::{Mutex, RwLock};
 use vfs::{Attr, DeviceNumber, FileType};
 
+use crate::file::delayed::Delayed;
 use crate::fs::Ext4;
 use record::Record;
 
@@ -49,6 +50,13 @@ pub(crate) struct Inode {
     /// Holds a reservation of blocks.
     pub(crate) has_window: AtomicBool,
     pub(crate) read_ahead: Mutex<ReadAhead>,
+    /// Data that has no place on the disk yet, and how many blocks of it.
+    pub(crate) delayed: Mutex<Delayed>,
+    pub(crate) delayed_blocks: AtomicU32,
+    /// Is among the files of [`Core::delayed`](crate::transaction::Core).
+    pub(crate) is_delayed: AtomicBool,
+    /// Data was lost since the last `fsync(2)`.
+    pub(crate) lost_data: AtomicBool,
 }
 
 impl Inode {
@@ -65,6 +73,10 @@ impl Inode {
             staged: AtomicBool::new(false),
             has_window: AtomicBool::new(false),
             read_ahead: Mutex::new(ReadAhead::default()),
+            delayed: Mutex::default(),
+            delayed_blocks: AtomicU32::new(0),
+            is_delayed: AtomicBool::new(false),
+            lost_data: AtomicBool::new(false),
         }
     }
 
@@ -83,6 +95,7 @@ impl Inode {
 
     pub(crate) fn attr(&self, fs: &Ext4) -> Attr {
         let record = self.record.read();
+        let delayed = u64::from(self.delayed_blocks.load(Ordering::Relaxed)) << (fs.geometry.block_bits - 9);
         let special = matches!(record.kind, FileType::CharDevice | FileType::BlockDevice);
         Attr {
             dev: fs.context.dev,
@@ -94,7 +107,7 @@ impl Inode {
             gid: record.gid,
             rdev: if special { record.device() } else { DeviceNumber::default() },
             size: record.size,
-            blocks: record.sectors,
+            blocks: record.sectors + delayed,
             block_size: fs.geometry.block_size as u32,
             atime: record.atime,
             mtime: record.mtime,

@@ -6,7 +6,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use vfs::{Result, SyncKind};
+use vfs::{Errno, Error, Result, SyncKind};
 
 use super::Inode;
 use crate::extent::Progress;
@@ -75,6 +75,7 @@ impl Ext4 {
             // Freed already: it was queued twice.
             return Ok(());
         }
+        self.drop_delayed(core, inode, 0);
         if inode.is_dir() {
             self.empty_directory(core, inode)?;
         }
@@ -105,6 +106,10 @@ impl Ext4 {
         if self.health.is_aborted() {
             return self.check_not_aborted();
         }
-        self.sync_inode(inode, kind)
+        self.sync_inode(inode, kind)?;
+        if inode.lost_data.swap(false, Ordering::Relaxed) {
+            return Err(Error::fault(Errno::EIO, "ext4: data that was written is lost"));
+        }
+        Ok(())
     }
 }

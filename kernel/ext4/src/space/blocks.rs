@@ -55,6 +55,7 @@ impl Handle<'_> {
 
     /// Takes up to `want` blocks in one piece, at or near `goal`.
     pub(crate) fn allocate(&mut self, goal: u64, want: u32) -> Result<(u64, u32)> {
+        let want = self.within_reach(want)?;
         let geometry = &self.fs.geometry;
         let goal = if geometry.contains(goal, 1) { goal } else { geometry.first_data_block };
         let first = geometry.group_of(goal);
@@ -105,6 +106,15 @@ impl Handle<'_> {
         let start = self.fs.geometry.group_start(number) + u64::from(run.start);
         self.take(start, run.len)?;
         Ok((start, run.len))
+    }
+
+    /// How many of `want` blocks may be taken: what is promised is not given to others.
+    pub(super) fn within_reach(&self, want: u32) -> Result<u32> {
+        match u32::try_from(self.core.available()) {
+            Ok(0) => Err(Error::new(Errno::ENOSPC, "no free block")),
+            Ok(available) => Ok(want.min(available)),
+            Err(_) => Ok(want),
+        }
     }
 
     fn search(&mut self, number: u32, find: impl FnOnce(Taken<'_>, u32) -> FreeRun) -> Result<FreeRun> {

@@ -6,10 +6,12 @@
 pub(crate) mod bitmap;
 mod blocks;
 mod inodes;
+mod promised;
 pub(crate) mod window;
 
 use crate::group::Group;
 use crate::superblock::Geometry;
+pub(crate) use promised::{Promised, nodes_for};
 pub(crate) use window::Window;
 
 /// Takes free blocks out of the allocator's sight.

@@ -38,7 +38,7 @@ impl Handle<'_> {
     pub(crate) fn allocate_growing(&mut self, inode: &Inode, goal: u64, want: u32, reserve: u32) -> Result<(u64, u32)> {
         if let Some(window) = self.core.windows.get(&inode.ino).copied() {
             if window.start == goal && window.len > 0 {
-                let len = want.min(window.len);
+                let len = self.within_reach(want)?.min(window.len);
                 let rest = Window { start: goal + u64::from(len), len: window.len - len, handle: self.number() };
                 self.core.windows.insert(inode.ino, rest);
                 release(&mut self.core.groups, &self.fs.geometry, goal, u64::from(len));

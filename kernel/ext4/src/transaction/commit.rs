@@ -29,6 +29,7 @@ impl Ext4 {
             return self.flush_data();
         }
         self.check_not_aborted()?;
+        self.place_all(core)?;
         self.seal(core)?;
         if let Err(error) = self.write_transaction(core) {
             self.abort(error);
@@ -92,6 +93,7 @@ impl Ext4 {
         let done = core::mem::replace(&mut core.transaction, Transaction::new(id));
         for (start, count) in done.freed {
             release(&mut core.groups, &self.geometry, start, count);
+            core.promised.freed -= count;
         }
         drop(done.buffers);
         for inode in &done.inodes {

@@ -192,6 +192,7 @@ impl<'a> Handle<'a> {
     /// Blocks went back into the bitmap: nobody gets them before the commit.
     pub(crate) fn note_freed(&mut self, start: u64, count: u64) {
         withhold(&mut self.core.groups, &self.fs.geometry, start, count);
+        self.core.promised.freed += count;
         self.core.undo.push(Change::Freed(start, count));
     }
 

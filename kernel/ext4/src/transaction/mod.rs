@@ -26,7 +26,7 @@ use crate::fs::Ext4;
 use crate::group::Group;
 use crate::inode::Inode;
 use crate::journal::Journal;
-use crate::space::Window;
+use crate::space::{Promised, Window};
 pub(crate) use handle::Handle;
 use undo::UndoLog;
 
@@ -132,6 +132,9 @@ pub(crate) struct Core {
     pub(crate) whiteout: Option<Arc<Inode>>,
     /// Blocks reserved for files that grow, by inode number.
     pub(crate) windows: HashMap<u32, Window>,
+    /// Files with data that has no place yet, some perhaps no longer.
+    pub(crate) delayed: Vec<Arc<Inode>>,
+    pub(crate) promised: Promised,
     pub(crate) transaction: Transaction,
     /// Where transactions go; without one, metadata goes straight to its place.
     pub(crate) journal: Option<Journal>,
@@ -153,6 +156,8 @@ impl Core {
             orphans: Vec::new(),
             whiteout: None,
             windows: HashMap::new(),
+            delayed: Vec::new(),
+            promised: Promised::default(),
             transaction: Transaction::new(1),
             journal: None,
             undo: UndoLog::default(),
@@ -205,7 +210,7 @@ impl Ext4 {
         let result = loop {
             self.check_writable()?;
             self.make_room(&mut core, credits)?;
-            if !core.transaction.has_freed() && core.windows.is_empty() {
+            if !core.transaction.has_freed() && core.windows.is_empty() && core.delayed.is_empty() {
                 attempt = Try::Last;
             }
             let locks = plan(self)?;
@@ -237,11 +242,11 @@ impl Ext4 {
 
     /// Sees to it that a handle of so many credits, and what it may need beyond, fits into the running transaction and that one
     /// into the journal.
-    fn make_room(&self, core: &mut Core, credits: usize) -> Result<()> {
+    pub(crate) fn make_room(&self, core: &mut Core, credits: usize) -> Result<()> {
         if core.journal.as_ref().is_some_and(|journal| !journal.could_hold(credits)) {
             return Err(Error::new(Errno::ENOSPC, "operation larger than the journal"));
         }
-        let held = core.transaction.buffers.len();
+        let held = core.transaction.buffers.len() + self.placing_credits(core);
         let room = |core: &Core, held: usize, revoked: usize| {
             let wanted = held + credits + BEYOND_CREDITS;
             core.journal.as_ref().is_none_or(|journal| journal.has_room(wanted, revoked + wanted))
@@ -259,7 +264,7 @@ impl Ext4 {
     }
 
     /// Runs one handle. The caller has the core lock, and has seen to it that the transaction has room.
-    fn run<T>(
+    pub(crate) fn run<T>(
         &self,
         core: &mut Core,
         locks: &Locks,

@@ -116,6 +116,7 @@ impl UndoLog {
                 }
                 Change::Freed(start, count) => {
                     release(&mut core.groups, &fs.geometry, start, count);
+                    core.promised.freed -= count;
                 }
                 Change::Forgotten(..) => {}
                 Change::Slot(inode, slot) => {
