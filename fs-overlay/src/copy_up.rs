@@ -138,6 +138,9 @@ impl<T: Kind + ?Sized> Leaf<T> {
             return Ok(());
         }
         let lower = self.lower.as_ref().ok_or(Errno::EIO)?;
+        if self.is_detached() {
+            return Err(Error::new(Errno::ESTALE, "copy-up of a node that was found by its handle"));
+        }
         let fs = &*self.core.fs;
         let original = T::into_node(Arc::clone(&lower.node));
         let extent = Extent::of(fs, &original, content);

@@ -12,7 +12,7 @@ use vfs::{
 use crate::copy_up::Content;
 use crate::format::YES;
 use crate::fs::Shared;
-use crate::identity::Kind;
+use crate::identity::{Kind, OverlayNode};
 use crate::leaf::Leaf;
 use crate::lookup::{Found, UpperLeaf};
 use crate::node::{DirParts, OverlayDir};
@@ -29,9 +29,12 @@ impl OverlayDir {
             return Err(Errno::EEXIST.into());
         }
         let node = upper.create_over(name, &NewNode { xattrs: &self.new_xattrs(new).borrowed(), ..*new })?;
-        self.forget_listing();
-        let number = self.core.fs.new_number(&node)?;
-        Ok(self.node(name, of_upper(node, number))?.into_node())
+        let made = self.core.fs.new_number(&node).and_then(|number| self.node(name, of_upper(node, number)));
+        match &made {
+            Ok(made) => self.add_entry(name, made.core().number(), Ok(new.kind.file_type())),
+            Err(_) => self.forget_listing(),
+        }
+        made.map(OverlayNode::into_node)
     }
 
     /// [`DirOps::create_unnamed`](vfs::DirOps::create_unnamed).
@@ -98,7 +101,7 @@ impl OverlayDir {
             }
         };
         upper.link_over(name, &T::into_node(original.clone()))?;
-        self.forget_listing();
+        self.add_entry(name, leaf.core.number(), node.file_type());
         Ok(())
     }
 

@@ -255,6 +255,12 @@ impl Origin {
     /// Reads a value; `None` where the origin is unknown: an empty value, a newer version, unknown flags, the other
     /// byte order, or bytes that are no origin at all.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        // A handle on the upper belongs to index entries, never to an origin.
+        Self::parse_any(bytes).and_then(|(of, origin)| (of == HandleOf::Lower).then_some(origin))
+    }
+
+    /// The same for a handle on whichever layer.
+    pub(crate) fn parse_any(bytes: &[u8]) -> Option<(HandleOf, Self)> {
         let (&[version, magic, len, flags, kind], rest) = bytes.split_first_chunk::<5>()?;
         let (&uuid, _) = rest.split_first_chunk::<16>()?;
         let handle = bytes.get(ORIGIN_HEADER..usize::from(len))?;
@@ -264,11 +270,8 @@ impl Origin {
         if flags & FLAG_ANY_ENDIAN == 0 && flags & FLAG_BIG_ENDIAN != 0 {
             return None;
         }
-        // A handle on the upper belongs to index entries, never to an origin.
-        if flags & FLAG_PATH_UPPER != 0 {
-            return None;
-        }
-        Some(Self { uuid, handle: FileHandle { kind, bytes: handle.into() } })
+        let of = if flags & FLAG_PATH_UPPER != 0 { HandleOf::Upper } else { HandleOf::Lower };
+        Some((of, Self { uuid, handle: FileHandle { kind, bytes: handle.into() } }))
     }
 }
 

@@ -8,7 +8,7 @@ use core::fmt;
 
 use base::sync::Mutex;
 use hashbrown::HashSet;
-use vfs::{DirOps, FileSystem, NodeOps, Result, StatFs};
+use vfs::{DirOps, FileHandle, FileSystem, Node, NodeOps, Result, StatFs};
 
 use crate::format::{HandleOf, Names, Origin};
 use crate::identity::{Claims, Depth, FsIndex, Numbering, Table};
@@ -154,6 +154,22 @@ impl FileSystem for OverlayFs {
         let released = core::mem::take(&mut *self.shared.in_use.lock());
         drop(released);
         Ok(())
+    }
+
+    /// Made of those of the layers: it is the same as long as the overlay is of the same filesystems.
+    fn uuid(&self) -> [u8; 16] {
+        let mut sum = *b"strata overlay..";
+        for layer in &*self.shared.filesystems {
+            for (byte, other) in sum.iter_mut().zip(layer.fs.uuid()) {
+                *byte = byte.rotate_left(3) ^ other;
+            }
+        }
+        sum
+    }
+
+    /// Leaves alone have handles.
+    fn node_by_handle(&self, handle: &FileHandle) -> Result<Option<Node>> {
+        self.shared.node_of_handle(handle)
     }
 
     fn is_read_only(&self) -> bool {

@@ -10,8 +10,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use base::sync::{Mutex, OnceLock};
 use vfs::{
-    AllocateMode, Attr, Errno, Error, FileOps, Name, Node, NodeId, NodeOps, OpenIntent, Result, SetAttr, SpecialOps,
-    SymlinkOps, SyncKind, XattrMode,
+    AllocateMode, Attr, Errno, Error, FileHandle, FileOps, Name, Node, NodeId, NodeOps, OpenIntent, Result, SetAttr,
+    SpecialOps, SymlinkOps, SyncKind, XattrMode,
 };
 
 use crate::copy_up::Content;
@@ -150,11 +150,16 @@ impl<T: Kind + ?Sized> Leaf<T> {
         matches!(*self.place.lock(), Place::Gone)
     }
 
+    /// Whether it was found by its handle, so that it cannot be copied up.
+    pub(crate) fn is_detached(&self) -> bool {
+        matches!(*self.place.lock(), Place::Detached)
+    }
+
     /// Parent and name of a leaf that is not in the upper; `None` if it was removed.
     pub(crate) fn position(&self) -> Option<(Arc<OverlayDir>, vfs::NameBuf)> {
         match &*self.place.lock() {
             Place::At { parent, name } => Some((Arc::clone(parent), name.clone())),
-            Place::Root | Place::Shared | Place::Upper | Place::Gone => None,
+            Place::Root | Place::Shared | Place::Detached | Place::Upper | Place::Gone => None,
         }
     }
 
@@ -244,6 +249,14 @@ impl<T: Kind + ?Sized> NodeOps for Leaf<T> {
         match (self.upper.get(), self.core.fs.options.sync) {
             (Some(upper), SyncMode::Auto | SyncMode::Strict) => upper.sync(kind),
             (Some(_), SyncMode::Volatile) | (None, _) => Ok(()),
+        }
+    }
+
+    fn handle(&self) -> Option<FileHandle> {
+        match (self.upper.get(), &self.lower) {
+            (Some(upper), _) => self.core.fs.handle_of_upper(&**upper),
+            (None, Some(lower)) => self.core.fs.handle_of_lower(lower.layer, &*lower.node),
+            (None, None) => None,
         }
     }
 

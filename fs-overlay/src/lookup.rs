@@ -267,7 +267,7 @@ impl Shared {
     }
 
     /// The number of an inode of a lower layer.
-    fn number_of_lower(&self, layer: LayerIndex, node: &dyn NodeOps) -> Result<u64> {
+    pub(crate) fn number_of_lower(&self, layer: LayerIndex, node: &dyn NodeOps) -> Result<u64> {
         self.numbering.number(self.lower(layer).fs, node.id().ino)
     }
 
@@ -278,7 +278,7 @@ impl Shared {
     }
 
     /// The same, with its entry in the index, if it has one: then the lower inode may have other names.
-    fn original(&self, node: &Node) -> Result<(u64, Option<IndexName>)> {
+    pub(crate) fn original(&self, node: &Node) -> Result<(u64, Option<IndexName>)> {
         match (self.origin_of(node)?, self.claims.number(node.id().ino)) {
             (Some((filesystem, original, index)), _) => Ok((self.numbering.number(filesystem, original)?, index)),
             (None, Some(number)) => Ok((number, None)),

@@ -79,6 +79,8 @@ pub(crate) enum Place {
     At { parent: Arc<OverlayDir>, name: NameBuf },
     /// A leaf of a lower layer with several names, which the index keeps together.
     Shared,
+    /// A leaf of a lower layer that was found by its handle: its names are not known, so it cannot be copied up.
+    Detached,
     /// A leaf in the upper: the upper knows its names.
     Upper,
     /// Removed.
@@ -208,7 +210,7 @@ impl OverlayDir {
     pub(crate) fn position(&self) -> Option<(Arc<Self>, NameBuf)> {
         match &*self.place.lock() {
             Place::At { parent, name } => Some((Arc::clone(parent), name.clone())),
-            Place::Root | Place::Shared | Place::Upper | Place::Gone => None,
+            Place::Root | Place::Shared | Place::Detached | Place::Upper | Place::Gone => None,
         }
     }
 
@@ -278,7 +280,7 @@ impl Place {
             Self::At { parent: own, name: own_name } => {
                 core::ptr::eq(&**own, parent) && own_name.as_bytes() == name.as_bytes()
             }
-            Self::Root | Self::Shared | Self::Upper | Self::Gone => false,
+            Self::Root | Self::Shared | Self::Detached | Self::Upper | Self::Gone => false,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A directory of one layer that can never merge (it is in the upper alone, or there is no upper) passes its layer's entries through.
 //! Any other is listed whole, once, into a [`Listing`]: entries sorted by a hash of their name, the hash being the
 //! cookie. So cookies need not be remembered: a listing can be dropped and made again, and an entry that is there
-//! throughout is seen exactly once. A removal marks the entry dead in place; other changes drop the listing.
+//! throughout is seen exactly once. Changes by the overlay are made in the listing; where it cannot take one it is dropped.
 //! The last few listings are kept in memory, so a directory is not listed anew for every `getdents64`.
 
 use alloc::sync::{Arc, Weak};
@@ -21,7 +21,7 @@ use crate::node::OverlayDir;
 const BATCH: usize = 128;
 
 impl OverlayDir {
-    /// [`DirOps::read_dir`].
+    /// [`DirOps::read_dir`](vfs::DirOps::read_dir).
     pub(crate) fn list(&self, from: Cookie, sink: &mut dyn DirSink) -> Result<()> {
         if self.is_gone() {
             return Ok(());
@@ -45,6 +45,16 @@ impl OverlayDir {
     /// Drops the listing, for entries changed; the caller holds them.
     pub(crate) fn forget_listing(&self) {
         *self.listing.lock() = Weak::new();
+    }
+
+    /// Puts an entry that came into the listing; the caller holds the entries.
+    pub(crate) fn add_entry(&self, name: Name<'_>, number: u64, kind: Result<FileType>) {
+        let listing = self.listing.lock().upgrade();
+        if let Some(listing) = listing
+            && !kind.is_ok_and(|kind| listing.insert(name, number, kind))
+        {
+            self.forget_listing();
+        }
     }
 
     /// Takes a removed entry out of the listing; the caller holds the entries.

@@ -210,7 +210,13 @@ impl OverlayDir {
                 target.node.moved(self, op.name, marks);
                 self.forget_listing();
             }
-            None => self.forget_entry(op.name),
+            None => {
+                self.forget_entry(op.name);
+                to.forget_entry(op.new_name);
+                let source = &ends.source.node;
+                to.add_entry(op.new_name, source.core().number(), source.clone().into_node().file_type());
+                return Ok(());
+            }
         }
         to.forget_listing();
         Ok(())

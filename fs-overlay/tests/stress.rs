@@ -230,3 +230,79 @@ fn directories_renamed_into_each_other_do_not_lock_up_or_loop() {
     let all = rig.tree().dump(Detail::Content);
     assert_eq!(all.len(), 6, "{all:?}");
 }
+
+/// An operation on the names that all of them use.
+type Step = (&'static str, fn(&Tree) -> vfs::Result<()>);
+
+const STEPS: &[Step] = &[
+    ("read a", |t| t.read("d/a").map(drop)),
+    ("append a", |t| t.append("d/a", "!")),
+    ("truncate a", |t| t.put("d/a", "new")),
+    ("chmod a", |t| t.get("d/a")?.ops().set_attr(&vfs::SetAttr { mode: Some(0o600), ..vfs::SetAttr::default() })),
+    ("unlink a", |t| t.unlink("d/a")),
+    ("create b", |t| t.create("d/b", &vfs::NewNode::new(vfs::NewKind::File, 0o644)).map(drop)),
+    ("mkdir b", |t| t.mkdir("d/b")),
+    ("rename a b", |t| t.rename("d/a", "d/b")),
+    ("rename b a", |t| t.rename("d/b", "d/a")),
+    ("link a b", |t| t.link("d/a", "d/b")),
+    ("rename a e/a", |t| t.rename("d/a", "e/a")),
+    ("exchange a c", |t| t.exchange("d/a", "d/c")),
+    ("rmdir c", |t| t.rmdir("d/c")),
+    ("create c/f", |t| t.create("d/c/f", &vfs::NewNode::new(vfs::NewKind::File, 0o644)).map(drop)),
+    ("rename c e/c", |t| t.rename("d/c", "e/c")),
+    ("rename d e/d", |t| t.rename("d", "e/d")),
+    ("list d", |t| t.dir("d").map(|dir| drop(entries(&*dir)))),
+];
+
+/// The results of two operations and what they left.
+type Outcome = ([Option<Errno>; 2], std::collections::BTreeMap<String, String>);
+
+/// Each pair of operations at once gives what one of the two orders gives. A step resolves its paths before it acts, as a program
+/// does: what it found may have moved when it acts on it, so results alone may also be those of an operation on what it found.
+#[test]
+fn every_pair_of_operations_leaves_what_one_of_the_orders_leaves() {
+    start();
+    let rig = || {
+        Rig::new(|lower| {
+            for dir in ["d", "d/c", "e"] {
+                lower.mkdir(dir).unwrap();
+            }
+            lower.put("d/a", "content of a").unwrap();
+        })
+    };
+    let outcome = |rig: &Rig, results: [vfs::Result<()>; 2]| -> Outcome {
+        (results.map(|result| result.err().map(|error| error.errno())), rig.tree().dump(Detail::Content))
+    };
+    let in_turn = |first: &Step, second: &Step| {
+        let rig = rig();
+        let results = [first.1(&rig.tree()), second.1(&rig.tree())];
+        outcome(&rig, results)
+    };
+    let rounds = number("STRATA_OPS", 6);
+    for (index, one) in STEPS.iter().enumerate() {
+        for other in &STEPS[index..] {
+            let orders = [in_turn(one, other), {
+                let (results, left) = in_turn(other, one);
+                ([results[1], results[0]], left)
+            }];
+            for _ in 0..rounds {
+                let mut rig = rig();
+                let results = [std::sync::Mutex::new(Ok(())), std::sync::Mutex::new(Ok(()))];
+                at_once(2, |thread| {
+                    let step = if thread == 0 { one } else { other };
+                    *results[thread].lock().unwrap() = step.1(&rig.tree());
+                });
+                let results = results.map(|result| result.into_inner().unwrap());
+                let now = outcome(&rig, results);
+                assert!(
+                    orders.iter().any(|(_, left)| *left == now.1),
+                    "{} and {} at once: {now:#?}, in turn {orders:#?}",
+                    one.0,
+                    other.0
+                );
+                rig.remount();
+                assert_eq!(rig.tree().dump(Detail::Content), now.1, "{} and {}: after a remount", one.0, other.0);
+            }
+        }
+    }
+}

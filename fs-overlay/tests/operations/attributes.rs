@@ -195,3 +195,56 @@ fn an_overlay_without_an_upper_is_read_only() {
     tree.file("top").unwrap().sync(SyncKind::All).unwrap();
     fs.unmount().unwrap();
 }
+
+#[test]
+fn an_overlay_over_an_overlay_keeps_its_numbers_over_copy_up_and_remount() {
+    let (bottom, changes, upper): (Arc<dyn FileSystem>, Arc<dyn FileSystem>, Arc<dyn FileSystem>) =
+        (ram(), ram(), ram());
+    let tree = Tree::of(&*bottom);
+    tree.mkdir("d").unwrap();
+    for file in ["d/lower", "d/copied", "other"] {
+        tree.put(file, file).unwrap();
+    }
+    tree.symlink("d/link", "target").unwrap();
+    let inner = overlay(&changes, std::slice::from_ref(&bottom));
+    Tree::of(&*inner).append("d/copied", "!").unwrap();
+    Tree::of(&*inner).put("d/made", "made").unwrap();
+    let paths = ["d/lower", "d/copied", "d/made", "d/link", "other", "d"];
+    let numbers = |fs: &OverlayFs| paths.map(|path| Tree::of(fs).ino(path));
+    let mut inner = inner;
+    let mut outer = overlay(&upper, &[inner.clone()]);
+    let before = numbers(&outer);
+    for path in &paths[..3] {
+        Tree::of(&*outer).append(path, "?").unwrap();
+        assert!(!Tree::of(&*upper).xattr(path, "trusted.overlay.origin").unwrap().is_empty(), "{path}");
+    }
+    Tree::of(&*outer).rename("d/link", "d/moved").unwrap();
+    Tree::of(&*outer).rename("d/moved", "d/link").unwrap();
+    for _ in 0..2 {
+        assert_eq!(numbers(&outer), before);
+        Tree::of(&*outer).dump(Detail::Content);
+        outer.unmount().unwrap();
+        inner.unmount().unwrap();
+        drop((outer, inner));
+        inner = overlay(&changes, std::slice::from_ref(&bottom));
+        outer = overlay(&upper, &[inner.clone()]);
+    }
+}
+
+#[test]
+fn a_handle_leads_to_the_node_in_use_and_never_to_a_change_that_is_lost() {
+    let rig = Rig::new(|t| {
+        t.mkdir("d").unwrap();
+        t.put("d/f", "f").unwrap();
+    });
+    let node = rig.tree().get("d/f").unwrap();
+    let handle = node.ops().handle().unwrap();
+    let found = rig.fs.node_by_handle(&handle).unwrap().unwrap();
+    assert!(std::ptr::addr_eq(found.ops(), node.ops()));
+    let id = node.id();
+    drop((node, found));
+    let found = rig.fs.node_by_handle(&handle).unwrap().unwrap();
+    assert_eq!((found.id(), found.attr().unwrap().nlink), (id, 1));
+    assert_eq!(found.as_file().unwrap().append(b"!").unwrap_err(), vfs::Errno::ESTALE);
+    assert_eq!(rig.tree().read("d/f").unwrap(), "f");
+}

@@ -282,3 +282,33 @@ fn a_new_upper_takes_the_attributes_of_the_lower_root() {
     let again = fs_overlay::make_upper(&*disk.root(), name("upper"), &*lower.root());
     assert_eq!(again.err().unwrap(), Errno::EEXIST);
 }
+
+#[test]
+fn access_control_lists_are_copied_up() {
+    // Version 2; owner rwx, user 7 r, group rx, mask rx, others none.
+    let entry =
+        |tag: u16, rights: u16, id: u32| [&tag.to_le_bytes()[..], &rights.to_le_bytes(), &id.to_le_bytes()].concat();
+    let any = u32::MAX;
+    let list = [
+        2u32.to_le_bytes().to_vec(),
+        entry(1, 7, any),
+        entry(2, 4, 7),
+        entry(4, 5, any),
+        entry(16, 5, any),
+        entry(32, 0, any),
+    ]
+    .concat();
+    let rig = Rig::new(|t| {
+        t.mkdir("d").unwrap();
+        t.put("d/f", "f").unwrap();
+        t.set_xattr("d/f", "system.posix_acl_access", &list).unwrap();
+        t.set_xattr("d", "system.posix_acl_default", &list).unwrap();
+    });
+    let before = rig.tree().get("d/f").unwrap().attr().unwrap().mode;
+    rig.tree().append("d/f", "!").unwrap();
+    for tree in [rig.raw(), rig.tree()] {
+        assert_eq!(tree.xattr("d/f", "system.posix_acl_access").as_deref(), Some(&list[..]));
+        assert_eq!(tree.xattr("d", "system.posix_acl_default").as_deref(), Some(&list[..]));
+        assert_eq!(tree.get("d/f").unwrap().attr().unwrap().mode, before);
+    }
+}
