@@ -2,7 +2,8 @@
 //!
 //! - [`BufferCache`] is the one place where a filesystem meets its disk: blocks by number, dirty state, batched
 //!   read-ahead and write-back. Its memory is bounded by its owner.
-//! - [`MemoryDisk`] is a sparse disk in memory, which copies cheaply; `FileDisk` (feature `std`) is a file of the host.
+//! - [`MemoryDisk`] is a sparse disk in memory, which copies cheaply; a file of the host as one is `strata-mount`'s,
+//!   for cargo unifies features and nothing here may want `std`.
 //! - The laboratory, for whoever writes a filesystem on this trait: [`RecordingDisk`] keeps what was written and flushed, and
 //!   its [`Recording`] makes the disk that a power cut at any point would have left, with whatever was not flushed dropped,
 //!   reordered or torn; [`FaultDisk`] answers `EIO` where and when it is told to; [`CountingDisk`] tells how many requests
@@ -11,15 +12,13 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(any(test, feature = "std"))]
+#[cfg(test)]
 extern crate std;
 
 mod cache;
 mod counting;
 mod device;
 mod fault;
-#[cfg(feature = "std")]
-mod file;
 mod memory;
 mod recording;
 
@@ -27,7 +26,5 @@ pub use cache::{Buffer, BufferCache, BufferRead, BufferWrite, Dirty, UNPLACED};
 pub use counting::{CountingDisk, Counts};
 pub use device::{BlockDevice, Capabilities, Io, SECTOR_SIZE};
 pub use fault::{Fault, FaultDisk};
-#[cfg(feature = "std")]
-pub use file::FileDisk;
 pub use memory::MemoryDisk;
 pub use recording::{Event, Recording, RecordingDisk, Survival, WriteCache};

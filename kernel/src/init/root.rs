@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use boot::{BootInfo, Options};
-use fs_overlay::{Layer, Layers, OverlayFs};
+use fs_overlay::OverlayFs;
 use vfs::{AT_FDCWD, Errno, FileSystem, Location, MountFlags, Namespace, NamespaceOptions, Result};
 
 use super::storage::Upper;
@@ -75,13 +75,8 @@ pub(super) fn assemble(mut lowers: Vec<Arc<dyn FileSystem>>, upper: Upper) -> Ar
             Err(error) => panic!("no memory for an empty root: {error}"),
         }
     }
-    let mut layers = Layers { upper: None, work: None, lowers: lowers.iter().cloned().map(Layer::of).collect() };
-    let what = upper.describe();
-    match upper {
-        Upper::None => {}
-        Upper::Writable { upper, work, .. } => (layers.upper, layers.work) = (Some(upper), Some(work)),
-        Upper::ReadOnly { changes } => layers.lowers.insert(0, changes),
-    }
+    let Upper { changes, what } = upper;
+    let mut layers = ::storage::stack(lowers.iter().cloned(), changes);
     let overlay = OverlayFs::mount(fs_context(None), layers.clone(), fs_overlay::Options::default()).or_else(|error| {
         log::error!("{error}; the firmware alone is mounted, read-only");
         layers.upper = None;

@@ -179,7 +179,8 @@ impl Acl {
 
     /// What a new inode gets of a directory's default list, and the mode that it is made with: no more than was
     /// `asked` (`posix_acl_create`). The umask has no part in it.
-    pub(crate) fn inherit(&self, asked: u16) -> (Self, u16) {
+    #[must_use]
+    pub fn inherit(&self, asked: u16) -> (Self, u16) {
         let mut list = self.clone();
         let masked = list.perm(Tag::Mask).is_some();
         for entry in &mut list.0 {

@@ -1,0 +1,127 @@
+//! Changes of entries: what the kernel has checked is carried out, with owner, group, mode and lists as Linux gives them to a new
+//! inode.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
+use fuser::{RenameFlags, Request};
+use vfs::{
+    DirOps, Errno, Expect, FileType, Name, NewKind, NewNode, Node, RenameMode, RenameOp, Result, acl, acl::Acl, mode,
+};
+
+use super::Server;
+use super::attr::device;
+
+/// A place for an entry.
+pub(super) struct Place<'a> {
+    pub(super) parent: u64,
+    pub(super) name: &'a OsStr,
+}
+
+/// The mode that was asked for, before the umask.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) mode: u32,
+    pub(super) umask: u32,
+}
+
+impl Server {
+    /// Makes an entry and its inode.
+    ///
+    /// # Errors
+    /// Those of [`vfs::DirOps::create`].
+    pub(super) fn make(&self, request: &Request, at: &Place<'_>, kind: NewKind<'_>, asked: Asked) -> Result<Node> {
+        let parent = self.dir(at.parent)?;
+        let name = Name::new(at.name.as_bytes())?;
+        let above = parent.attr()?;
+        let asked_mode = (asked.mode & 0o7777) as u16;
+        let is_link = kind.file_type() == FileType::Symlink;
+        let default = if is_link { None } else { default_list(&*parent)? };
+        let (mut mode, mut access) = (asked_mode, None);
+        match &default {
+            Some(default) => {
+                let (own, inherited) = default.inherit(asked_mode);
+                mode = inherited;
+                access = if own.is_minimal() { None } else { Some(own.to_value()?) };
+            }
+            None if is_link => mode = 0o777,
+            None => mode &= !((asked.umask & 0o777) as u16),
+        }
+        let mut gid = request.gid();
+        if above.mode & mode::SET_GID != 0 {
+            gid = above.gid;
+            if kind.file_type() == FileType::Dir {
+                mode |= mode::SET_GID;
+            }
+        }
+        let default = default.filter(|_| kind.file_type() == FileType::Dir).map(|list| list.to_value()).transpose()?;
+        let lists = [(acl::ACCESS, access), (acl::DEFAULT, default)];
+        let xattrs: Vec<_> =
+            lists.iter().filter_map(|(name, value)| value.as_deref().map(|value| (*name, value))).collect();
+        parent.create(name, &NewNode { kind, mode, uid: request.uid(), gid, xattrs: &xattrs })
+    }
+
+    /// `mknod(2)`, with the type in the mode.
+    ///
+    /// # Errors
+    /// `EINVAL` for an unknown type; as [`make`](Self::make).
+    pub(super) fn make_special(&self, request: &Request, at: &Place<'_>, asked: Asked, rdev: u32) -> Result<Node> {
+        let kind = match FileType::from_mode(asked.mode) {
+            Some(FileType::File) => NewKind::File,
+            Some(FileType::CharDevice) => NewKind::CharDevice(device(rdev)),
+            Some(FileType::BlockDevice) => NewKind::BlockDevice(device(rdev)),
+            Some(FileType::Fifo) => NewKind::Fifo,
+            Some(FileType::Socket) => NewKind::Socket,
+            Some(FileType::Dir | FileType::Symlink) | None => return Err(Errno::EINVAL.into()),
+        };
+        self.make(request, at, kind, asked)
+    }
+
+    pub(super) fn remove(&self, at: &Place<'_>, expect: Expect) -> Result<()> {
+        self.dir(at.parent)?.remove(Name::new(at.name.as_bytes())?, expect)
+    }
+
+    pub(super) fn give_name(&self, node: u64, at: &Place<'_>) -> Result<Node> {
+        let node = self.node(node)?;
+        self.dir(at.parent)?.link(Name::new(at.name.as_bytes())?, &node)?;
+        Ok(node)
+    }
+
+    pub(super) fn move_entry(&self, from: &Place<'_>, to: &Place<'_>, flags: RenameFlags) -> Result<()> {
+        let exchange = RenameFlags::RENAME_EXCHANGE;
+        let no_replace = RenameFlags::RENAME_NOREPLACE;
+        let mode = match flags {
+            flags if flags.is_empty() => RenameMode::Replace,
+            flags if flags == exchange => RenameMode::Exchange,
+            flags if flags == no_replace => RenameMode::NoReplace,
+            _ => return Err(Errno::EINVAL.into()),
+        };
+        let (source, target) = (self.dir(from.parent)?, self.dir(to.parent)?);
+        let (name, new_name) = (Name::new(from.name.as_bytes())?, Name::new(to.name.as_bytes())?);
+        source.rename(&RenameOp { name, to: &target, new_name, mode })?;
+        if from.parent != to.parent {
+            self.note_move(&*target, new_name, to.parent);
+            if mode == RenameMode::Exchange {
+                self.note_move(&*source, name, from.parent);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps in mind what is above a directory now. The kernel holds the locks of both parents meanwhile.
+    fn note_move(&self, dir: &dyn DirOps, name: Name<'_>, parent: u64) {
+        if let Ok(Some(node @ Node::Dir(_))) = dir.lookup(name) {
+            self.table.moved(&node, parent);
+        }
+    }
+}
+
+/// The access list that a directory hands down.
+fn default_list(dir: &dyn DirOps) -> Result<Option<Acl>> {
+    match dir.xattr(acl::DEFAULT) {
+        Ok(Some(value)) => Acl::parse(&value),
+        Ok(None) => Ok(None),
+        Err(error) if error == Errno::EOPNOTSUPP => Ok(None),
+        Err(error) => Err(error),
+    }
+}

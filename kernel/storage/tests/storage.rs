@@ -1,0 +1,76 @@
+//! Disks as an appliance meets them.
+
+use std::sync::Arc;
+
+use block::{BlockDevice, MemoryDisk};
+use ext4::{FormatOptions, MountMode, MountOptions};
+use storage::{Changes, Prepared, Refusal};
+use vfs::{FileSystem, FsContext, Name, NewKind, NewNode, Timestamp};
+
+fn context() -> FsContext {
+    FsContext { dev: 7, clock: Arc::new(|| Timestamp::EPOCH) }
+}
+
+fn new() -> FormatOptions {
+    FormatOptions::new([7; 32], Timestamp::EPOCH)
+}
+
+fn disk(mib: u64) -> Arc<MemoryDisk> {
+    Arc::new(MemoryDisk::new(mib << 20))
+}
+
+#[test]
+fn a_blank_disk_is_formatted_once_and_takes_changes() {
+    let disk = disk(16);
+    assert_eq!(storage::prepare(&*disk, new), Ok(Prepared::Formatted));
+    assert_eq!(storage::prepare(&*disk, new), Ok(Prepared::Found));
+    let (fs, changes) = storage::mount(disk, context(), MountOptions::default(), &[]).unwrap();
+    let Changes::Writable { upper, .. } = changes else { panic!("a new disk can be written") };
+    upper.root.create(Name::new(b"a").unwrap(), &NewNode::new(NewKind::File, 0o644)).unwrap();
+    fs.unmount().unwrap();
+}
+
+#[test]
+fn a_disk_with_anything_else_on_it_is_left_untouched() {
+    let disk = disk(16);
+    disk.write(200, &[0x5a; 512]).unwrap();
+    let before: Vec<u8> = read(&*disk);
+    assert!(matches!(storage::prepare(&*disk, new), Err(Refusal::Untouched(_))));
+    assert_eq!(read(&*disk), before);
+}
+
+fn read(disk: &dyn BlockDevice) -> Vec<u8> {
+    let mut bytes = vec![0; (disk.capabilities().sectors * 512) as usize];
+    disk.read(0, &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn a_blank_disk_that_is_too_small_is_unfit() {
+    assert!(matches!(storage::prepare(&MemoryDisk::new(1 << 20), new), Err(Refusal::Unfit(_))));
+}
+
+#[test]
+fn a_disk_mounted_read_only_shows_the_changes_it_has() {
+    let disk = disk(16);
+    storage::prepare(&*disk, new).unwrap();
+    let read_only = MountOptions { mode: MountMode::ReadOnly, ..MountOptions::default() };
+    let refused = storage::mount(disk.clone(), context(), read_only, &[]).err().unwrap();
+    assert_eq!(refused, Refusal::Untouched("it is read-only and holds no changes".into()));
+
+    let (fs, _) = storage::mount(disk.clone(), context(), MountOptions::default(), &[]).unwrap();
+    fs.unmount().unwrap();
+    let (_fs, changes) = storage::mount(disk, context(), read_only, &[]).unwrap();
+    assert!(matches!(changes, Changes::ReadOnly(_)));
+}
+
+#[test]
+fn changes_that_are_read_only_lie_above_the_firmware() {
+    let firmware: Arc<dyn FileSystem> = ramfs::RamFs::new(context(), &ramfs::Options::default()).unwrap();
+    let above = ramfs::RamFs::new(context(), &ramfs::Options::default()).unwrap();
+    let changes = Changes::ReadOnly(fs_overlay::Layer::of(above.clone()));
+    let layers = storage::stack([firmware], Some(changes));
+    assert!(layers.upper.is_none());
+    let top: Arc<dyn FileSystem> = above;
+    assert!(Arc::ptr_eq(&layers.lowers[0].fs, &top));
+}
