@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::ops::{ControlFlow, Range};
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use base::sort;
 use base::sync::Mutex;
 use hashbrown::HashTable;
 use vfs::{Cookie, DirEntry, DirOps, DirSink, Errno, Error, FileType, Name, NameBuf, Result};
@@ -312,7 +313,7 @@ impl Merge {
             let end = ends.get(slot + 1).map_or(count, |&next| next as usize);
             let together = &mut order[start as usize..end];
             if together.len() > 1 {
-                together.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
+                sort::by_key(together, key);
             }
         }
         Ok(order)

@@ -1,4 +1,4 @@
-//! What every crate of Strata shares: [`Errno`] and [`Error`], the [`sync`] locks, and [`time`].
+//! What every crate of Strata shares: [`Errno`] and [`Error`], the [`sync`] locks, [`time`], and [`sort`].
 //!
 //! It depends on nothing of the project and knows no filesystem and no hardware.
 #![no_std]
@@ -6,6 +6,7 @@
 
 mod errno;
 mod error;
+pub mod sort;
 pub mod sync;
 pub mod time;
 

@@ -3,6 +3,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use base::sort;
+
 use crate::bytes::{le16, le32, put16, put32};
 use crate::checksum::{crc16, crc32c};
 use crate::features::RoCompat;
@@ -143,7 +145,7 @@ impl SystemZones {
             ranges.push((group.desc.inode_bitmap, group.desc.inode_bitmap + 1));
             ranges.push((group.desc.inode_table, group.desc.inode_table + u64::from(geometry.table_blocks)));
         }
-        ranges.sort_unstable();
+        sort::by_key(&mut ranges, |&range| range);
         let mut merged: Vec<(u64, u64)> = Vec::new();
         for (start, end) in ranges {
             match merged.last_mut() {

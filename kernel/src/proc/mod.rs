@@ -11,6 +11,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
+use base::sort;
 use vfs::{
     Attr, Cookie, DeviceNumber, DirEntry, DirOps, DirSink, Errno, FileOps, FileSystem, FileType, FsContext, Name, Node,
     NodeId, NodeOps, OpenIntent, Result, StatFs, SymlinkOps, Timestamp,
@@ -266,7 +267,7 @@ impl DirOps for ProcNode {
     fn read_dir(&self, from: Cookie, sink: &mut dyn DirSink) -> Result<()> {
         // The inode number orders the entries, so that a place in the list stays one while processes come and go.
         let mut children = self.place.children();
-        children.sort_unstable_by_key(|(_, place)| place.ino());
+        sort::by_key(&mut children, |(_, place)| place.ino());
         for (name, place) in children {
             let next = Cookie(place.ino() + Cookie::FIRST);
             if next <= from {

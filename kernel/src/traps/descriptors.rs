@@ -40,11 +40,13 @@ enum Landing {
 
 const LANDINGS: usize = 6;
 
+const _: () = assert!(size_of::<TaskState>() <= 128 && size_of::<[u64; 7]>() <= 128);
+
 /// The size of a landing stack. Reports are printed on one.
 const LANDING_BYTES: usize = 4 * PAGE_SIZE as usize;
 
-/// Data that the processor reads and writes by itself.
-#[repr(C, align(4096))]
+/// Data that the processor reads and writes by itself. None of it that is smaller than a page crosses one.
+#[repr(C, align(128))]
 struct Hardware<T>(UnsafeCell<T>);
 
 // SAFETY: there is one processor; `init` writes once, before traps can happen, and from then on it is the

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+use base::sort;
 use base::sync::RwLockReadGuard;
 use base::{Errno, Error, Result};
 
@@ -163,7 +164,7 @@ impl BufferCache {
         if runs.is_empty() {
             return Ok(());
         }
-        runs.sort_unstable_by_key(|run| run.start);
+        sort::by_key(&mut runs, |run| run.start);
         let mut segments = Vec::new();
         for run in &runs {
             run.queued.store(false, Ordering::Relaxed);
@@ -175,7 +176,7 @@ impl BufferCache {
                 segments.push(Segment { run, first, count });
             }
         }
-        segments.sort_unstable_by_key(Segment::block);
+        sort::by_key(&mut segments, Segment::block);
         let result = self.write_segments(&segments, Dirty::Queued);
         if result.is_err() {
             for run in &runs {

@@ -7,6 +7,7 @@
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
+use base::sort;
 use vfs::{Cookie, DirEntry, DirSink, FileType, Name, Result};
 
 use super::block::{self as entries, Entries};
@@ -106,7 +107,7 @@ impl Ext4 {
     }
 
     fn give(&self, mut items: Vec<Item>, sink: &mut dyn DirSink) -> Result<ControlFlow<()>> {
-        items.sort_unstable_by(|a, b| a.key.cmp(&b.key).then_with(|| a.name.cmp(&b.name)));
+        sort::by(&mut items, |a, b| (a.key, &a.name) < (b.key, &b.name));
         for item in &items {
             if self.give_one(&item.name, item.ino, item.kind, Cookie(item.key), sink)?.is_break() {
                 return Ok(ControlFlow::Break(()));

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use base::sort;
 use vfs::{Errno, Error, FileType, Result};
 
 use super::block::{self as entries, Entries, entry_size};
@@ -63,7 +64,7 @@ impl Handle<'_> {
     /// Moves the entries with the greater hashes of a leaf to a new one.
     fn split_leaf(&mut self, dir: &Arc<Inode>, path: &IndexPath, place: &DirBlock) -> Result<()> {
         let mut all = self.collect(place, |name| path.hasher.hash(name))?;
-        all.sort_by_key(|entry| entry.hash.major);
+        sort::by_key(&mut all, |entry| entry.hash.major);
         // From the end, as many as fill half a block.
         let half = self.fs.geometry.block_size / 2;
         let mut size = 0;

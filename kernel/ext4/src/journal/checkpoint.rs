@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use base::sort;
 use block::{Buffer, BufferCache};
 use hashbrown::HashSet;
 use vfs::Result;
@@ -47,7 +48,7 @@ impl Journal {
             return Ok(());
         }
         let mut buffers: Vec<Buffer> = self.pending.values().cloned().collect();
-        buffers.sort_unstable_by_key(Buffer::block);
+        sort::by_key(&mut buffers, Buffer::block);
         cache.write_buffers(&buffers)?;
         self.pending.clear();
         let mut blocks = core::mem::take(&mut self.logged);

@@ -3,6 +3,8 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use base::sort;
+
 use super::log::Log;
 use super::scan::{Found, Version};
 use crate::error::MountError;
@@ -26,7 +28,7 @@ pub(super) fn replay(log: &mut Log<'_>, found: &Found, fs_blocks: u64) -> Result
     if blocks.iter().any(|&(home, _)| home >= fs_blocks) {
         return Err(MountError::Journal("it holds a block past the end of the filesystem"));
     }
-    blocks.sort_unstable_by_key(|&(home, _)| home);
+    sort::by_key(&mut blocks, |&(home, _)| home);
     let mut memory = vec![0; BATCH.min(blocks.len()) * log.block_size];
     if log.sb.checksums.of_blocks() {
         for batch in blocks.chunks(BATCH) {

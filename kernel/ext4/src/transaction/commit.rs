@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+use base::sort;
 use block::{Buffer, Dirty};
 use vfs::{Result, SyncKind};
 
@@ -44,7 +45,7 @@ impl Ext4 {
         let Core { transaction, journal, .. } = core;
         self.cache.write_back()?;
         let mut buffers: Vec<Buffer> = transaction.buffers.values().map(|(buffer, _)| buffer.clone()).collect();
-        buffers.sort_unstable_by_key(Buffer::block);
+        sort::by_key(&mut buffers, Buffer::block);
         if let Some(journal) = journal {
             return journal.commit(&self.cache, &buffers, &transaction.revoked, self.context.clock.now());
         }

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use base::sort;
 use vfs::{Errno, Error, Result};
 
 use super::AttrName;
@@ -147,7 +148,7 @@ pub(super) fn build_inline(region: &mut [u8], attrs: &[Attr]) {
 /// Writes attributes that fit into a block; sorts them as Linux does. The checksum comes at commit.
 pub(super) fn build_block(block: &mut [u8], attrs: &mut [Attr]) {
     block.fill(0);
-    attrs.sort_by(|a, b| a.index.cmp(&b.index).then(a.name.len().cmp(&b.name.len())).then_with(|| a.name.cmp(&b.name)));
+    sort::by(attrs, |a, b| (a.index, a.name.len(), &a.name) < (b.index, b.name.len(), &b.name));
     put32(block, 0, MAGIC);
     put32(block, 4, 1);
     put32(block, 8, 1);

@@ -4,6 +4,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use base::sort;
 use block::Buffer;
 use vfs::{Errno, Error, Result, XattrMode};
 
@@ -289,7 +290,7 @@ impl Handle<'_> {
 /// Distributes everything anew: small attributes into the inode, the rest into the block.
 fn repack(attrs: Attrs, attr: Attr, in_inode: usize, in_block: usize) -> Result<Attrs> {
     let mut all: Vec<Attr> = attrs.inline.into_iter().chain(attrs.block).chain([attr]).collect();
-    all.sort_by_key(Attr::size);
+    sort::by_key(&mut all, Attr::size);
     let mut new = Attrs::default();
     for attr in all {
         if codec::needed(&new.inline) + attr.size() <= in_inode {

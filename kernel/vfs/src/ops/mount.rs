@@ -4,6 +4,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+use base::sort;
+
 use crate::context::Context;
 use crate::credentials::Capabilities;
 use crate::dentry::Dentry;
@@ -235,7 +237,7 @@ impl Namespace {
             let topology = self.topology.read();
             topology.mounts().chain([self.root_mount()]).cloned().collect()
         };
-        mounts.sort_by_key(|mount| mount.id);
+        sort::by_key(&mut mounts, |mount| mount.id);
         let root = ctx.fs.root();
         let entry = |mount: Arc<Mount>| {
             let top = Location { mount: mount.clone(), dentry: mount.root.clone() };

@@ -3,6 +3,8 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use base::sort;
+
 use crate::context::Context;
 use crate::flags::Fd;
 use crate::mount::Superblock;
@@ -41,7 +43,7 @@ impl Namespace {
             let topology = self.topology.read();
             topology.mounts().chain([self.root_mount()]).map(|mount| mount.superblock.clone()).collect()
         };
-        all.sort_by_key(|superblock| core::cmp::Reverse(superblock.id));
+        sort::by_key(&mut all, |superblock| core::cmp::Reverse(superblock.id));
         all.dedup_by_key(|superblock| superblock.id);
         all
     }
