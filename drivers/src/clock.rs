@@ -10,6 +10,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::acpi::{Acpi, PmTimer};
+use crate::hypervisor::{Hypervisor, hypervisor};
 use crate::{apic, platform, port};
 
 /// The ACPI timer's rate in hertz (ACPI 4.8.3.3).
@@ -30,27 +31,6 @@ const PAIRS: usize = 5;
 pub fn tsc() -> u64 {
     // SAFETY: `rdtsc` is in every 64-bit processor and has no effect.
     unsafe { _rdtsc() }
-}
-
-/// Who runs the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hypervisor {
-    Kvm,
-    Tcg,
-    Other,
-    None,
-}
-
-fn hypervisor() -> Hypervisor {
-    if __cpuid(1).ecx & 1 << 31 == 0 {
-        return Hypervisor::None;
-    }
-    let leaf = __cpuid(0x4000_0000);
-    match (leaf.ebx.to_le_bytes(), leaf.ecx.to_le_bytes(), leaf.edx.to_le_bytes()) {
-        ([b'K', b'V', b'M', b'K'], [b'V', b'M', b'K', b'V'], [b'M', 0, 0, 0]) => Hypervisor::Kvm,
-        ([b'T', b'C', b'G', b'T'], [b'C', b'G', b'T', b'C'], [b'G', b'T', b'C', b'G']) => Hypervisor::Tcg,
-        _ => Hypervisor::Other,
-    }
 }
 
 /// The time-stamp counter's rate in hertz, if the processor or the hypervisor tells it.

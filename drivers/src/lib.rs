@@ -15,6 +15,7 @@ extern crate std;
 pub mod acpi;
 pub mod apic;
 pub mod clock;
+pub mod hypervisor;
 mod irq_mutex;
 pub mod pci;
 pub mod platform;

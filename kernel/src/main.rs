@@ -36,6 +36,7 @@ use logging::phase;
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main(info: &'static BootInfo) -> ! {
     // What can be said before anything is set up: text, and why the kernel stopped.
+    runtime::init();
     console::init();
     let options = Options::parse(info.command_line);
     logging::init(options.log);

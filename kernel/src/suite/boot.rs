@@ -2,8 +2,11 @@
 
 use alloc::vec;
 
+use drivers::hypervisor::Hypervisor;
+
+use super::TestResult;
 use crate::memory::paging;
-use crate::{ensure, ensure_eq, test, time, wait};
+use crate::{ensure, ensure_eq, runtime, test, time, wait};
 
 test!(
     "boot",
@@ -74,6 +77,16 @@ test!(
     }
 );
 
+/// Runs `check` with the ways of long copies and fills for each who may run the machine.
+fn on_any_machine(check: fn() -> TestResult) -> TestResult {
+    let outcome = [Hypervisor::Tcg, Hypervisor::None].into_iter().try_for_each(|hypervisor| {
+        runtime::assume(hypervisor);
+        check()
+    });
+    runtime::init();
+    outcome
+}
+
 /// Distinct bytes, so that a byte from the wrong place is seen.
 fn pattern(length: usize) -> alloc::vec::Vec<u8> {
     (0..length).map(|index| (index * 7 + index / 251) as u8).collect()
@@ -82,75 +95,83 @@ fn pattern(length: usize) -> alloc::vec::Vec<u8> {
 test!(
     "boot",
     fn copies_of_every_length_and_alignment_are_exact() {
-        for length in (0..140).chain([255, 256, 257, 1000, 4096, 4099]) {
-            for offset in [0, 1, 3, 8, 13] {
-                let source = pattern(length + offset);
-                let mut target = vec![0xee_u8; length + 32];
-                target[offset..offset + length].copy_from_slice(&source[offset..]);
-                ensure!(target[offset..offset + length] == source[offset..], "length {length}, offset {offset}");
-                let untouched = target[..offset].iter().chain(&target[offset + length..]).all(|&byte| byte == 0xee);
-                ensure!(untouched, "length {length}, offset {offset}: bytes around it changed");
+        on_any_machine(|| {
+            for length in (0..140).chain([255, 256, 257, 511, 512, 513, 1000, 4096, 4099]) {
+                for offset in [0, 1, 3, 8, 13] {
+                    let source = pattern(length + offset);
+                    let mut target = vec![0xee_u8; length + 32];
+                    target[offset..offset + length].copy_from_slice(&source[offset..]);
+                    ensure!(target[offset..offset + length] == source[offset..], "length {length}, offset {offset}");
+                    let untouched = target[..offset].iter().chain(&target[offset + length..]).all(|&byte| byte == 0xee);
+                    ensure!(untouched, "length {length}, offset {offset}: bytes around it changed");
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 );
 
 test!(
     "boot",
     fn copies_between_pages_that_collide_are_exact() {
-        let source = pattern((1 << 20) + 16);
-        let mut target = vec![0xee_u8; 1 << 20];
-        for length in [512, 600, 1000, 4095, 8192, 8199] {
-            // Large blocks begin at a multiple of a megabyte, so the same offset is the same place modulo that.
-            for offset in [0, 5, 4096] {
-                target[..16384].fill(0xee);
-                target[offset..offset + length].copy_from_slice(&source[offset..offset + length]);
-                ensure!(target[offset..offset + length] == source[offset..offset + length], "{length} at {offset}");
-                let untouched =
-                    target[..offset].iter().chain(&target[offset + length..16384]).all(|&byte| byte == 0xee);
-                ensure!(untouched, "{length} bytes at {offset}: bytes around it changed");
+        on_any_machine(|| {
+            let source = pattern((1 << 20) + 16);
+            let mut target = vec![0xee_u8; 1 << 20];
+            for length in [512, 600, 1000, 4095, 8192, 8199] {
+                // Large blocks begin at a multiple of a megabyte, so the same offset is the same place modulo that.
+                for offset in [0, 5, 4096] {
+                    target[..16384].fill(0xee);
+                    target[offset..offset + length].copy_from_slice(&source[offset..offset + length]);
+                    ensure!(target[offset..offset + length] == source[offset..offset + length], "{length} at {offset}");
+                    let untouched =
+                        target[..offset].iter().chain(&target[offset + length..16384]).all(|&byte| byte == 0xee);
+                    ensure!(untouched, "{length} bytes at {offset}: bytes around it changed");
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 );
 
 test!(
     "boot",
     fn overlapping_moves_keep_the_bytes() {
-        for length in (0..70).chain([100, 256, 1001]) {
-            for distance in [1, 2, 7, 8, 9, 31, 64] {
-                let original = pattern(length + distance);
-                let mut up = original.clone();
-                up.copy_within(..length, distance);
-                ensure!(up[distance..] == original[..length], "up: length {length}, distance {distance}");
-                let mut down = original.clone();
-                down.copy_within(distance.., 0);
-                ensure!(down[..length] == original[distance..], "down: length {length}, distance {distance}");
+        on_any_machine(|| {
+            for length in (0..70).chain([100, 256, 513, 1001]) {
+                for distance in [1, 2, 7, 8, 9, 31, 64] {
+                    let original = pattern(length + distance);
+                    let mut up = original.clone();
+                    up.copy_within(..length, distance);
+                    ensure!(up[distance..] == original[..length], "up: length {length}, distance {distance}");
+                    let mut down = original.clone();
+                    down.copy_within(distance.., 0);
+                    ensure!(down[..length] == original[distance..], "down: length {length}, distance {distance}");
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 );
 
 test!(
     "boot",
     fn fills_and_comparisons_of_every_length_are_exact() {
-        for length in 0..100 {
-            let mut bytes = vec![1_u8; length + 2];
-            bytes[1..=length].fill(0xab);
-            ensure!(bytes[0] == 1 && bytes[length + 1] == 1, "length {length}");
-            ensure!(bytes[1..=length].iter().all(|&byte| byte == 0xab), "length {length}");
-            let left = pattern(length);
-            ensure!(left == pattern(length), "length {length}");
-            for place in 0..length {
-                let mut right = left.clone();
-                right[place] = right[place].wrapping_add(1);
-                let expected = left[place].cmp(&right[place]);
-                ensure!(left.as_slice().cmp(right.as_slice()) == expected, "length {length}, place {place}");
+        on_any_machine(|| {
+            for length in (0..150).chain([511, 512, 513, 600]) {
+                let mut bytes = vec![1_u8; length + 2];
+                bytes[1..=length].fill(0xab);
+                ensure!(bytes[0] == 1 && bytes[length + 1] == 1, "length {length}");
+                ensure!(bytes[1..=length].iter().all(|&byte| byte == 0xab), "length {length}");
+                let left = pattern(length);
+                ensure!(left == pattern(length), "length {length}");
+                for place in 0..length {
+                    let mut right = left.clone();
+                    right[place] = right[place].wrapping_add(1);
+                    let expected = left[place].cmp(&right[place]);
+                    ensure!(left.as_slice().cmp(right.as_slice()) == expected, "length {length}, place {place}");
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 );
