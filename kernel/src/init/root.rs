@@ -38,9 +38,12 @@ pub(super) fn firmware(info: &'static BootInfo, options: &Options<'_>) -> Firmwa
     for module in &info.modules {
         // SAFETY: the frame allocator was never given the module's memory, and nobody writes to it.
         let bytes: &'static [u8] = unsafe { info.module_bytes(module) };
+        let begin = crate::time::monotonic();
         match tarfs::TarFs::mount_all(bytes, |_| fs_context(None), mount_options) {
             Ok(archives) => {
-                for archive in archives {
+                let micros = (crate::time::monotonic() - begin) / 1000;
+                let last = archives.len().saturating_sub(1);
+                for (index, archive) in archives.into_iter().enumerate() {
                     let stats = archive.stats();
                     phase(
                         "firmware",
@@ -51,6 +54,9 @@ pub(super) fn firmware(info: &'static BootInfo, options: &Options<'_>) -> Firmwa
                             stats.index_bytes / 1024
                         ),
                     );
+                    if index == last {
+                        log::info!("firmware: all indexed in {micros} us");
+                    }
                     lowers.push(archive);
                 }
             }
