@@ -18,6 +18,7 @@ use crate::merge::Whiteouts;
 use crate::mount::InUse;
 use crate::node::OverlayDir;
 use crate::options::{Options, SyncMode};
+use crate::rank::Ranked;
 
 /// `OVERLAYFS_SUPER_MAGIC` of `<linux/magic.h>`.
 pub const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
@@ -64,7 +65,7 @@ pub(crate) struct Shared {
     pub(crate) table: Table,
     pub(crate) recent: RecentListings,
     /// Held while a directory can move: the shape of the tree stays.
-    pub(crate) rename: Mutex<()>,
+    pub(crate) rename: Ranked<Mutex<()>>,
     pub(crate) in_use: Mutex<Vec<InUse>>,
 }
 

@@ -21,22 +21,23 @@ use vfs::{
 
 use crate::format::{HandleOf, LinkCount, Names, Origin, YES};
 use crate::fs::{Shared, UpperLayer};
-use crate::identity::{LayerIndex, OverlayNode};
+use crate::identity::{Depth, LayerIndex, OverlayNode};
 use crate::leaf::LowerLeaf;
 use crate::lookup::{Found, UpperLeaf};
 use crate::metacopy::Data;
 use crate::mount::{layer_error, subdir};
 use crate::node::OverlayDir;
 use crate::options::MountError;
+use crate::rank::{Held, Rank, Ranked};
 use crate::xattr;
 
 /// The directory of the copies.
 pub(crate) struct Index {
     dir: Arc<dyn DirOps>,
     /// Shared while an inode is looked for here and in the table of nodes, exclusive while its copy is published.
-    pub(crate) inodes: RwLock<()>,
+    pub(crate) inodes: Ranked<RwLock<()>>,
     /// Held while names of copies come and go, with their counts.
-    links: Mutex<()>,
+    links: Ranked<Mutex<()>>,
 }
 
 /// Where the copy of a lower inode with several names is.
@@ -88,6 +89,7 @@ impl Index {
         upper: &UpperLayer,
         work: &dyn DirOps,
         lower_origin: Option<Vec<u8>>,
+        depth: Depth,
     ) -> Result<Self, MountError> {
         let failed = |error| layer_error(b"workdir", error);
         let dir = subdir(work, b"index").map_err(failed)?;
@@ -107,7 +109,8 @@ impl Index {
         if !is_same(&*dir, names.upper, own).map_err(failed)? {
             return stale(b"workdir", "its index belongs to another upper layer");
         }
-        let index = Self { dir, inodes: RwLock::new(()), links: Mutex::new(()) };
+        let inodes = Ranked::new(Rank::Inodes, depth);
+        let index = Self { dir, inodes, links: Ranked::new(Rank::Links, depth) };
         index.sweep(names).map_err(failed)?;
         Ok(index)
     }
@@ -212,7 +215,7 @@ impl Shared {
     }
 
     /// Held while names of copies come and go.
-    pub(crate) fn hold_links(&self) -> Option<MutexGuard<'_, ()>> {
+    pub(crate) fn hold_links(&self) -> Option<Held<MutexGuard<'_, ()>>> {
         self.index.as_ref().map(|index| index.links.lock())
     }
 
@@ -277,11 +280,13 @@ impl OverlayDir {
         }
         self.copy_up_indexed(name)?;
         let _entries = self.entries.write();
-        let _links = self.core.fs.hold_links();
         let Some(found) = self.resolve(name)? else { return Ok(()) };
         let in_upper = found.in_upper();
         match self.node(name, found)?.indexed() {
-            Indexed::InUpper(inode, index) => self.link_up(name, &inode, index, in_upper),
+            Indexed::InUpper(inode, index) => {
+                let _links = self.core.fs.hold_links();
+                self.link_up(name, &inode, index, in_upper)
+            }
             Indexed::No | Indexed::InLower => Ok(()),
         }
     }

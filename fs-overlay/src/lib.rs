@@ -50,6 +50,8 @@
 //!    table of nodes (inside a key), the recent listings, the directories in use.
 //! 6. The layers' own: upper, then lower.
 //!
+//! `rank` has the locks of ranks 1 to 4; tests check in debug builds that they are taken in this order.
+//!
 //! Whoever needs something copied up does it before taking a lock of rank 2 or 3, and looks again afterwards.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -74,6 +76,7 @@ mod metacopy;
 mod mount;
 mod node;
 mod options;
+mod rank;
 mod readdir;
 mod remove;
 mod rename;
@@ -85,4 +88,5 @@ pub use mount::{Layer, Layers, make_upper};
 pub use options::{
     IndexMode, LOWERS_MAX, MetacopyMode, MountError, MountOptions, Options, RedirectMode, SyncMode, XattrClass,
 };
+pub use rank::{SHARED_RANK, watch_locks};
 pub use xattr::LAYER_XATTR;

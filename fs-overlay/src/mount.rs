@@ -19,6 +19,7 @@ use crate::listing::RecentListings;
 use crate::merge::Whiteouts;
 use crate::node::{Core, DirParts, LowerDir, OverlayDir, Place};
 use crate::options::{IndexMode, LOWERS_MAX, MountError, Options, SyncMode, XattrClass};
+use crate::rank::{Rank, Ranked};
 use crate::xattr;
 
 /// One layer: a directory of a mounted filesystem.
@@ -143,7 +144,7 @@ impl OverlayFs {
             (IndexMode::On, Some(upper), Some(work)) => {
                 let top = lowers.first().ok_or_else(|| refuse(b"lowerdir", "missing"))?;
                 let lower = filesystems[usize::from(top.fs.0)].origin(&*top.root);
-                Some(Index::open(names, upper, &*work.root, lower)?)
+                Some(Index::open(names, upper, &*work.root, lower, found.depth)?)
             }
         };
         let shared = Arc::new(Shared {
@@ -161,7 +162,7 @@ impl OverlayFs {
             claims: Claims::default(),
             table: Table::default(),
             recent: RecentListings::default(),
-            rename: Mutex::new(()),
+            rename: Ranked::new(Rank::Rename, found.depth),
             in_use: Mutex::new(in_use),
         });
         let root = root(&shared).map_err(|error| layer_error(b"lowerdir", error))?;

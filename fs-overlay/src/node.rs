@@ -15,6 +15,7 @@ use crate::fs::Shared;
 use crate::identity::{FsIndex, Key, LayerIndex};
 use crate::listing::Listing;
 use crate::merge::Whiteouts;
+use crate::rank::{Rank, Ranked};
 
 /// What nodes of all kinds have.
 pub(crate) struct Core {
@@ -25,13 +26,14 @@ pub(crate) struct Core {
     /// Tells nodes apart, also while they are dropped.
     serial: u64,
     /// Held while the node is copied up.
-    pub(crate) copying: Mutex<()>,
+    pub(crate) copying: Ranked<Mutex<()>>,
 }
 
 impl Core {
     pub(crate) fn new(fs: Arc<Shared>, number: u64, key: Key) -> Self {
         let serial = fs.table.next_serial();
-        Self { fs, number: AtomicU64::new(number), key: Mutex::new(key), serial, copying: Mutex::new(()) }
+        let copying = Ranked::new(Rank::Copying, fs.depth);
+        Self { fs, number: AtomicU64::new(number), key: Mutex::new(key), serial, copying }
     }
 
     pub(crate) fn id(&self) -> NodeId {
@@ -116,7 +118,7 @@ pub(crate) struct OverlayDir {
     redirect: Mutex<Option<Redirect>>,
     impure: AtomicU8,
     /// Shared while entries are looked at, exclusive while they change or their copy is published.
-    pub(crate) entries: RwLock<()>,
+    pub(crate) entries: Ranked<RwLock<()>>,
     /// The merged listing, if it is still in memory. A leaf lock.
     pub(crate) listing: Mutex<Weak<Listing>>,
 }
@@ -130,6 +132,7 @@ pub(crate) struct DirParts {
 
 impl OverlayDir {
     pub(crate) fn new(core: Core, parts: DirParts, place: Place) -> Arc<Self> {
+        let entries = Ranked::new(Rank::Entries, core.fs.depth);
         Arc::new_cyclic(|this| Self {
             core,
             this: this.clone(),
@@ -142,7 +145,7 @@ impl OverlayDir {
             gone: AtomicBool::new(false),
             redirect: Mutex::new(parts.redirect),
             impure: AtomicU8::new(IMPURE_UNKNOWN),
-            entries: RwLock::new(()),
+            entries,
             listing: Mutex::new(Weak::new()),
         })
     }

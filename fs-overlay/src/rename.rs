@@ -24,6 +24,7 @@ use crate::leaf::Leaf;
 use crate::lookup::Found;
 use crate::node::{Core, OverlayDir};
 use crate::options::RedirectMode;
+use crate::rank::Held;
 
 /// What is at an end of a rename.
 struct End {
@@ -390,7 +391,8 @@ impl OverlayNode {
 }
 
 /// The entries of one or two directories, for changes.
-type Both<'a> = (RwLockWriteGuard<'a, ()>, Option<RwLockWriteGuard<'a, ()>>);
+type Entries<'a> = Held<RwLockWriteGuard<'a, ()>>;
+type Both<'a> = (Entries<'a>, Option<Entries<'a>>);
 
 /// Holds the entries of both directories, the one above first; the caller holds the rename lock, so that it stays above.
 fn lock_both<'a>(from: &'a OverlayDir, to: &'a OverlayDir) -> Both<'a> {

@@ -5,12 +5,13 @@ pub(crate) mod disk;
 pub(crate) mod linux;
 pub(crate) mod ops;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use fs_overlay::{Layer, Layers, Options, OverlayFs};
+use fs_overlay::{Layer, Layers, Options, OverlayFs, SHARED_RANK, watch_locks};
 use ramfs::RamFs;
 use vfs::{
     Cookie, DirEntry, DirOps, Errno, Expect, FileOps, FileSystem, FileType, FsContext, Name, NewKind, NewNode, Node,
@@ -26,8 +27,32 @@ pub(crate) fn clock() -> Arc<dyn vfs::Clock> {
     Arc::new(|| Timestamp { secs: NOW.fetch_add(1, Ordering::Relaxed), nanos: 5 })
 }
 
+thread_local! {
+    /// The numbers of the overlay's locks that this thread holds.
+    static HELD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Has every lock that any thread takes checked against those it holds.
+fn check_lock_order() {
+    let wanted = |number: u8| {
+        HELD.with_borrow_mut(|held| {
+            let is_inner = |&other: &u8| other < number || (other == number && number % 16 == SHARED_RANK);
+            assert!(held.iter().all(is_inner), "lock {number} is wanted under {held:?}");
+            held.push(number);
+        });
+    };
+    let released = |number: u8| {
+        HELD.with_borrow_mut(|held| {
+            let last = held.iter().rposition(|&other| other == number).expect("a lock that is let go was taken");
+            held.remove(last);
+        });
+    };
+    watch_locks(wanted, released);
+}
+
 /// A context with a device of its own.
 pub(crate) fn context() -> FsContext {
+    check_lock_order();
     static DEV: AtomicU64 = AtomicU64::new(0x100);
     FsContext { dev: DEV.fetch_add(1, Ordering::Relaxed), clock: clock() }
 }

@@ -95,7 +95,7 @@ group!("tarfs", fn tarfs_keeps_the_contract(cases) {
     run(cases, &Archived, &[]);
 });
 
-/// What an overlay cannot or need not do: directories that are merged have one link, its nodes have no handles, and it
+/// What an overlay cannot or need not do: directories that are merged have one link, its directories have no handles, and it
 /// cannot be an upper.
 pub(super) const OVERLAY: Features =
     Features::COMPLETE.difference(Features::DIR_LINKS).difference(Features::HANDLES).difference(Features::UPPER);
