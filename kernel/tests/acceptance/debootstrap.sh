@@ -18,7 +18,7 @@ touch -d @1700000000 "$work/tool"
 tar -C "$work/tool" --owner=0 --group=0 --mtime=@1700000000 -cf "$work/tool.tar" .
 tar -C "$debian" --format=posix --xattrs --xattrs-include='*' --numeric-owner -cf "$work/debian.tar" .
 
-STRATA_TIMEOUT=${STRATA_TIMEOUT:-900} guest --firmware "$work/tool.tar" --firmware "$work/debian.tar" --ram-upper --memory 768 \
+STRATA_TIMEOUT=${STRATA_TIMEOUT:-900} guest --firmware "$work/tool.tar" --firmware "$work/debian.tar" --ram-upper --memory 768 --append log=info \
   --init /.strata/treesum -- -lXx . </dev/null > "$work/console"
 grep -E '^[fdlpscb] |^# |^  xattr' "$work/console" > "$work/ours" || { tail -20 "$work/console" >&2; fail 'no tree was printed'; }
 mkdir "$work/unpacked"
