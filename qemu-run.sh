@@ -252,7 +252,7 @@ fi
 add_disk() {
   local id=disk$((disks++))
   command+=(-drive "if=none,id=$id,format=raw,file=${1//,/,,}${3:-}")
-  if [[ $1 == */microvm || $current == microvm ]]; then
+  if [[ $current == microvm ]]; then
     command+=(-device "virtio-blk-device,drive=$id${2:+,serial=$2}")
   else
     command+=(-device "virtio-blk-pci,disable-legacy=on,drive=$id${2:+,serial=$2}")
