@@ -315,6 +315,51 @@ fn a_dry_run_prints_the_command_and_boots_nothing() {
     assert!(guest.output.contains("-m 99") && guest.output.contains("virtio-blk-pci"), "{}", guest.output);
 }
 
+#[test]
+fn the_name_of_a_disks_file_says_nothing_about_the_machine() {
+    let place = Scratch::new("disk-names");
+    let disk = place.0.join("microvm");
+    fs::write(&disk, [0; 512]).expect("the directory is new");
+    let guest = run(&["--dry-run", "--machine", "q35", "--disk", &disk.display().to_string()]);
+    assert_eq!(guest.status, 0, "{}", guest.errors);
+    assert!(guest.output.contains("virtio-blk-pci") && !guest.output.contains("virtio-blk-device"), "{}", guest.output);
+}
+
+/// Nobody asks for it and nothing runs: the disk has it all the same.
+#[test]
+fn what_was_written_reaches_the_disk_while_everybody_sleeps() {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    firmware();
+    let place = Scratch::new("idle");
+    let disk = place.0.join("disk.img");
+    fs::File::create(&disk).and_then(|file| file.set_len(64 << 20)).expect("the directory is new");
+    let mut child = Command::new("timeout")
+        .args([
+            "120".as_ref(),
+            script().as_os_str(),
+            env!("CARGO_BIN_EXE_kernel").as_ref(),
+            "--disk".as_ref(),
+            disk.as_os_str(),
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the script and `timeout` are there");
+    let mut console = child.stdin.take().expect("it is piped");
+    // Not as it is typed: what the terminal shows is not what is looked for.
+    console.write_all(b"write /etc/idle still\\ here\n").expect("the guest reads");
+    let found = (0..60).any(|_| {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        let image = fs::read(&disk).expect("it is there");
+        image.windows(11).any(|bytes| bytes == b"still here\n")
+    });
+    console.write_all(b"poweroff\n").expect("the guest reads");
+    drop(console);
+    let Output { status, stdout, .. } = child.wait_with_output().expect("the child was started");
+    assert!(found && status.success(), "{status}\n{}", String::from_utf8_lossy(&stdout));
+}
+
 /// A hole in the read, write and execute rights of the image would be a hole in all of the kernel's protection.
 #[test]
 fn no_segment_of_the_image_is_writable_and_executable() {

@@ -167,10 +167,22 @@ fn schedule_write_back() {
     let _ = time::is_due(next);
 }
 
-/// Writes what was changed to the disk, when it is time again. Called with no lock held.
-pub(crate) fn write_back_if_due() {
+/// Gives up what is kept for speed alone, for the sake of memory.
+pub(crate) fn give_up_caches() {
+    if let Some(namespace) = NAMESPACE.get() {
+        namespace.shrink_cache();
+    }
+}
+
+/// Whether [`write_back_if_due`] has something to do; if not, an interrupt will come when it has.
+fn is_write_back_due() -> bool {
     let next = NEXT_WRITE_BACK.load(Ordering::Relaxed);
-    if next == u64::MAX || !time::is_due(next) {
+    next != u64::MAX && time::is_due(next)
+}
+
+/// Writes what was changed to the disk, when it is time again. Called with no lock held and interrupts on.
+pub(crate) fn write_back_if_due() {
+    if !is_write_back_due() {
         return;
     }
     // A failure was logged where it happened; the next `fsync` tells the program.

@@ -32,11 +32,16 @@ fn requested() -> Option<How> {
     }
 }
 
-/// Waits for the first program's end, or for a request, and ends the machine.
+/// Waits for the first program's end, or for a request, and ends the machine. Writes to the disk every few seconds until then.
 pub(super) fn when_over(first: Option<Arc<Process>>) -> ! {
     if let Some(first) = &first {
-        // The boot's thread is no program's, so nothing ends its wait but its reason.
-        let _ = task::wait_until(&|| requested().is_some() || first.ended().is_some());
+        let over = || requested().is_some() || first.ended().is_some();
+        while !over() {
+            // The boot's thread is no program's, so nothing ends its wait but its reason. A program that comes by looks whether the
+            // disk's turn has come, but all of them may sleep for hours.
+            let _ = task::wait_until(&|| over() || super::is_write_back_due());
+            super::write_back_if_due();
+        }
     }
     let ended = first.as_ref().and_then(|first| first.ended());
     task::end_all_programs();
