@@ -9,7 +9,7 @@ use super::{Image, Program, Strings, open};
 use crate::task::UserSpace;
 use crate::task::process::Title;
 use crate::task::space::{
-    Area, Backing, FileRange, MAP_TOP, MappedFile, PROGRAM_BASE, Rights, Role, page_down, page_up,
+    Area, Backing, FileRange, MAP_TOP, MappedFile, OnFork, PROGRAM_BASE, Rights, Role, page_down, page_up,
 };
 
 /// Builds the memory and the first stack of `program`, which was found at `path` and is told that it is `name`.
@@ -109,7 +109,7 @@ fn map(space: &mut UserSpace, program: &Program, executable: &Executable, bias: 
 }
 
 fn area(end: u64, rights: Rights, backing: Backing) -> Area {
-    Area { end, rights, allowed: Rights::all(), backing, role: Role::Plain }
+    Area { end, rights, allowed: Rights::all(), backing, role: Role::Plain, on_fork: OnFork::Copied }
 }
 
 /// The last part of a path, as `comm` shows it: 15 bytes at most.

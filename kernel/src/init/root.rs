@@ -146,9 +146,9 @@ pub(super) fn device_tree() -> Result<Arc<dyn FileSystem>> {
     Ok(fs)
 }
 
-/// A filesystem for temporary files: at most half of the memory.
+/// A filesystem for temporary files: at most a quarter of the memory, as an upper layer in memory may take half.
 pub(super) fn temporary() -> Result<Arc<ramfs::RamFs>> {
-    let half = frames::usage().total / 2;
-    let options = ramfs::Options { size_limit: Some(half), root_mode: 0o1777, ..ramfs::Options::default() };
+    let quarter = frames::usage().total / 4;
+    let options = ramfs::Options { size_limit: Some(quarter), root_mode: 0o1777, ..ramfs::Options::default() };
     ramfs::RamFs::new(fs_context(None), &options)
 }

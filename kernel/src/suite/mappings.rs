@@ -129,3 +129,50 @@ test!(
         })?
     }
 );
+
+test!(
+    "syscalls",
+    fn a_program_has_only_so_many_mappings() {
+        task::run_as_task(kernel_context(), || {
+            const MOST: u64 = 65_530;
+            const BASE: u64 = 0x10_0000_0000;
+            let mut made = 0;
+            // Every second page.
+            while made <= MOST && call(9, &[BASE + 2 * made * PAGE, PAGE, 3, 0x32, u64::MAX, 0]) > 0 {
+                made += 1;
+            }
+            ensure!(made <= MOST, "there is no end to them");
+            ensure_eq!(call(9, &[0, PAGE, 3, 0x22, u64::MAX, 0]), -12);
+            // Those that are there can be changed and taken away.
+            ensure_eq!(call(10, &[BASE, PAGE, 1]), 0);
+            ensure_eq!(call(11, &[BASE, 2 * made * PAGE]), 0);
+            let wide = map(8);
+            put(wide, b"again")?;
+            Ok(())
+        })?
+    }
+);
+
+test!(
+    "syscalls",
+    fn a_program_that_takes_all_memory_leaves_the_kernel_enough_for_its_names() {
+        task::run_as_task(kernel_context(), || {
+            let total = crate::memory::frames::usage().total;
+            let names = map(1);
+            put(names, &[1])?;
+            let area = map(total / PAGE);
+            let taken = (0..total / PAGE).take_while(|page| put(area + page * PAGE, &[1]).is_ok()).count() as u64;
+            ensure!(taken < total / PAGE);
+            for number in 0..20_000_u32 {
+                put(names, alloc::format!("/tmp/a-name-that-is-not-there-but-remembered-{number}\0").as_bytes())?;
+                ensure_eq!(call(21, &[names, 0]), -2);
+            }
+            // The program goes on once it gave back what the names may take.
+            ensure_eq!(call(28, &[area, 2048 * PAGE, 4]), 0);
+            for page in 0..64 {
+                put(area + page * PAGE, &[1])?;
+            }
+            Ok(())
+        })?
+    }
+);

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::{Answer, Caller, done};
 use crate::task::Rights;
-use crate::task::space::{Backing, FileRange, MappedFile, Place, Remap, Shared, shared};
+use crate::task::space::{Backing, FileRange, MappedFile, OnFork, Place, Remap, Shared, shared};
 use crate::user::UserBytes;
 
 const MAP_SHARED: u32 = 0x01;
@@ -144,15 +144,22 @@ pub(super) fn mremap(
 const MADV_DONTNEED: u32 = 4;
 const MADV_FREE: u32 = 8;
 const MADV_REMOVE: u32 = 9;
+const MADV_DONTFORK: u32 = 10;
+const MADV_DOFORK: u32 = 11;
+const MADV_WIPEONFORK: u32 = 18;
+const MADV_KEEPONFORK: u32 = 19;
 const MADV_POPULATE_READ: u32 = 22;
 const MADV_POPULATE_WRITE: u32 = 23;
 
-/// `madvise(2)`: what frees memory does, the rest is checked and has no effect.
+/// `madvise(2)`: what frees memory does, and what tells of children; the rest is checked and has no effect.
 pub(super) fn madvise(caller: &mut Caller<'_>, address: u64, length: u64, advice: u32) -> Answer {
     let mut space = caller.space().lock();
     match advice {
         MADV_DONTNEED | MADV_FREE => done(space.forget(address, length)),
         MADV_REMOVE => Err(Errno::EINVAL.into()),
+        MADV_DONTFORK => done(space.set_on_fork(address, length, OnFork::Left)),
+        MADV_WIPEONFORK => done(space.set_on_fork(address, length, OnFork::Wiped)),
+        MADV_DOFORK | MADV_KEEPONFORK => done(space.set_on_fork(address, length, OnFork::Copied)),
         MADV_POPULATE_READ | MADV_POPULATE_WRITE => {
             space.check_mapped(address, length)?;
             let access = if advice == MADV_POPULATE_READ { Rights::READ } else { Rights::WRITE };
@@ -162,7 +169,7 @@ pub(super) fn madvise(caller: &mut Caller<'_>, address: u64, length: u64, advice
                 _ => Err(Errno::EFAULT.into()),
             }
         }
-        0..=3 | 10..=21 | 24 | 25 => done(space.check_mapped(address, length)),
+        0..=3 | 12..=17 | 20 | 21 | 24 | 25 => done(space.check_mapped(address, length)),
         _ => Err(Errno::EINVAL.into()),
     }
 }

@@ -94,6 +94,17 @@ pub(crate) enum Role {
     Guard,
 }
 
+/// What becomes of an area in a child (`madvise(2)`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnFork {
+    /// The child has it.
+    Copied,
+    /// The child has zeros there (`MADV_WIPEONFORK`).
+    Wiped,
+    /// The child has nothing there (`MADV_DONTFORK`).
+    Left,
+}
+
 /// One mapping.
 #[derive(Clone)]
 pub(crate) struct Area {
@@ -107,6 +118,8 @@ pub(crate) struct Area {
     pub(crate) backing: Backing,
     /// What it is for.
     pub(crate) role: Role,
+    /// What becomes of it in a child.
+    pub(crate) on_fork: OnFork,
 }
 
 impl Area {
@@ -122,6 +135,7 @@ impl Area {
             && self.rights == next.rights
             && self.allowed == next.allowed
             && self.role == next.role
+            && self.on_fork == next.on_fork
     }
 }
 
@@ -150,6 +164,17 @@ impl Areas {
     pub(crate) fn within(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, &Area)> {
         let first = self.find(start).map_or(start, |(start, _)| start);
         self.by_start.range(first..end).map(|(&start, area)| (start, area))
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.by_start.len()
+    }
+
+    /// How many more there are once `start` and `end` are borders: 0 to 2.
+    pub(crate) fn splits(&self, start: u64, end: u64) -> usize {
+        let is_inside = |address| self.find(address).is_some_and(|(first, _)| first < address);
+        usize::from(is_inside(start)) + usize::from(is_inside(end))
     }
 
     /// Whether nothing is mapped in `start..end`.

@@ -9,8 +9,10 @@ use crate::memory::frames::{self, Frame};
 /// How many pages of a file are read at one fault: those around it that the area has and that are not there.
 const FILE_BATCH: u64 = 16;
 
-/// What programs cannot have, so that the kernel can still say what went wrong, in bytes.
-const RESERVE: u64 = 1 << 20;
+/// What programs cannot have, in bytes: the kernel's own memory is not to run out, its cache of names above all.
+fn reserve() -> u64 {
+    (frames::usage().total / 8).clamp(1 << 20, 16 << 20)
+}
 
 /// Why a page did not appear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,14 +38,25 @@ impl From<Fault> for Error {
     }
 }
 
+/// Makes sure that there is memory for what a program asks for; gives up caches if need be.
+///
+/// # Errors
+/// `ENOMEM` when only the kernel's reserve is left.
+pub(crate) fn check_memory() -> Result<()> {
+    let is_left = || frames::usage().free > reserve();
+    if is_left() {
+        return Ok(());
+    }
+    crate::init::give_up_caches();
+    if is_left() { Ok(()) } else { Err(Error::new(Errno::ENOMEM, "no memory left for programs")) }
+}
+
 /// A frame for a program.
 ///
 /// # Errors
 /// `ENOMEM` when only the kernel's reserve is left.
 pub(super) fn new_frame() -> Result<Frame> {
-    if frames::usage().free <= RESERVE {
-        return Err(Error::new(Errno::ENOMEM, "no memory left for programs"));
-    }
+    check_memory()?;
     Frame::new().ok_or(Error::new(Errno::ENOMEM, "no memory left for programs"))
 }
 

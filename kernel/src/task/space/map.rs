@@ -3,7 +3,11 @@
 use boot::layout::{PAGE_SIZE, USER_END};
 use vfs::{Errno, Error, Result};
 
-use super::{Area, Backing, Heap, LOWEST, MAP_TOP, Rights, Role, UserSpace, page_rights, page_up};
+use super::fault::check_memory;
+use super::{Area, Backing, Heap, LOWEST, MAP_TOP, OnFork, Rights, Role, UserSpace, page_rights, page_up};
+
+/// The most areas that a program may have (`vm.max_map_count`).
+const AREAS_MAX: usize = 65_530;
 
 /// Where a mapping is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +56,7 @@ impl UserSpace {
             return Err(Errno::EINVAL.into());
         }
         let length = page_up(length).filter(|&length| length <= USER_END).ok_or(Errno::ENOMEM)?;
+        self.check_areas(1)?;
         let start = match place {
             Place::Any => self.free_range(length)?,
             Place::Hint(address) => {
@@ -71,7 +76,10 @@ impl UserSpace {
                 address
             }
         };
-        self.add(start, Area { end: start + length, rights, allowed, backing, role: Role::Plain })?;
+        self.add(
+            start,
+            Area { end: start + length, rights, allowed, backing, role: Role::Plain, on_fork: OnFork::Copied },
+        )?;
         Ok(start)
     }
 
@@ -96,15 +104,32 @@ impl UserSpace {
         let _ = self.prefault(start, length as usize, Rights::READ);
     }
 
+    /// Whether there may be `more` areas.
+    ///
+    /// # Errors
+    /// `ENOMEM`: the program has as many as it may, or memory is out.
+    fn check_areas(&self, more: usize) -> Result<()> {
+        if more == 0 {
+            return Ok(());
+        }
+        if self.areas.len() + more > AREAS_MAX {
+            return Err(Error::new(Errno::ENOMEM, "a program has too many mappings"));
+        }
+        check_memory()
+    }
+
     /// Takes every mapping in the range away.
     ///
     /// # Errors
-    /// `EINVAL` for an address inside a page, no length, or past the end of user addresses.
+    /// `EINVAL` for an address inside a page, no length, or past the end of user addresses; `ENOMEM` where what is left would be
+    /// too many mappings.
     pub(crate) fn unmap(&mut self, start: u64, length: u64) -> Result<()> {
         let end = self.page_range(start, length)?;
         if start == end {
             return Err(Errno::EINVAL.into());
         }
+        // Only a hole in one area makes more of them.
+        self.check_areas(self.areas.splits(start, end) / 2)?;
         self.settle_shared(start, end);
         self.drop_pages(start, end);
         self.areas.remove(start, end, |_, _| {});
@@ -148,6 +173,7 @@ impl UserSpace {
         if self.areas.within(start, end).any(|(_, area)| !area.allowed.contains(rights)) {
             return Err(Errno::EACCES.into());
         }
+        self.check_areas(self.areas.splits(start, end))?;
         self.areas.update(start, end, |area| area.rights = rights);
         if rights.is_empty() {
             // The processor has no page that is there and not readable.
@@ -249,6 +275,25 @@ impl UserSpace {
         Ok(())
     }
 
+    /// Says what becomes of a range in children (`MADV_DONTFORK`, `MADV_WIPEONFORK` and their opposites).
+    ///
+    /// # Errors
+    /// `EINVAL` for bad addresses, and to wipe what is not a program's own anonymous memory; `ENOMEM` where something in the range is not
+    /// mapped, or there would be too many mappings.
+    pub(crate) fn set_on_fork(&mut self, start: u64, length: u64, on_fork: OnFork) -> Result<()> {
+        let end = self.page_range(start, length)?;
+        self.check_mapped(start, length)?;
+        let is_own = |area: &Area| matches!(area.backing, Backing::Anonymous);
+        if on_fork == OnFork::Wiped && !self.areas.within(start, end).all(|(_, area)| is_own(area)) {
+            return Err(Errno::EINVAL.into());
+        }
+        if start < end {
+            self.check_areas(self.areas.splits(start, end))?;
+            self.areas.update(start, end, |area| area.on_fork = on_fork);
+        }
+        Ok(())
+    }
+
     /// Whether the whole range is mapped: what advice without effect still has to say.
     ///
     /// # Errors
@@ -275,7 +320,14 @@ impl UserSpace {
             }
         } else if new > old {
             let rights = Rights::READ | Rights::WRITE;
-            let area = Area { end: new, rights, allowed: Rights::all(), backing: Backing::Anonymous, role: Role::Heap };
+            let area = Area {
+                end: new,
+                rights,
+                allowed: Rights::all(),
+                backing: Backing::Anonymous,
+                role: Role::Heap,
+                on_fork: OnFork::Copied,
+            };
             // A page stays free above, so that the heap never touches another mapping.
             if !self.areas.is_free(old, new + PAGE_SIZE) || self.add(old, area).is_err() {
                 return end;
@@ -293,8 +345,14 @@ impl UserSpace {
         let mut rights = Rights::READ | Rights::WRITE;
         rights.set(Rights::EXECUTE, executable);
         let bottom = USER_END - super::STACK_BYTES;
-        let stack =
-            Area { end: USER_END, rights, allowed: Rights::all(), backing: Backing::Anonymous, role: Role::Stack };
+        let stack = Area {
+            end: USER_END,
+            rights,
+            allowed: Rights::all(),
+            backing: Backing::Anonymous,
+            role: Role::Stack,
+            on_fork: OnFork::Copied,
+        };
         self.add(bottom, stack)?;
         let guard = Area {
             end: bottom,
@@ -302,6 +360,7 @@ impl UserSpace {
             allowed: Rights::empty(),
             backing: Backing::Anonymous,
             role: Role::Guard,
+            on_fork: OnFork::Copied,
         };
         self.add(bottom - PAGE_SIZE, guard)?;
         Ok(USER_END)

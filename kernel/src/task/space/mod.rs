@@ -17,8 +17,8 @@ pub(crate) mod shared;
 use boot::layout::{PAGE_SIZE, USER_END};
 use vfs::{Errno, Error, Result};
 
-pub(crate) use area::{Area, Areas, Backing, FileRange, MappedFile, Rights, Role};
-pub(crate) use fault::Fault;
+pub(crate) use area::{Area, Areas, Backing, FileRange, MappedFile, OnFork, Rights, Role};
+pub(crate) use fault::{Fault, check_memory};
 pub(crate) use map::{Place, Remap};
 pub(crate) use shared::Shared;
 
@@ -71,31 +71,44 @@ impl UserSpace {
     /// # Errors
     /// `ENOMEM`.
     pub(crate) fn duplicate(&mut self) -> Result<Self> {
+        check_memory()?;
         let mut copy = Self::new()?;
-        copy.areas = self.areas.clone();
         copy.heap = self.heap;
-        let mut outcome = Ok(());
-        self.pages.for_each_page(0, USER_END, |pages, page| {
-            let Some(mapping) = pages.lookup(page).filter(|_| outcome.is_ok()) else { return };
-            if mapping.owner == Owner::Other {
-                // Shared: the copy finds it when it touches it.
-                return;
+        let (areas, pages) = (&self.areas, &mut self.pages);
+        for (start, area) in areas.iter().filter(|(_, area)| area.on_fork != OnFork::Left) {
+            copy.areas.insert(start, area.clone());
+            if area.on_fork == OnFork::Copied {
+                let mut outcome = Ok(());
+                pages.for_each_page(start, area.end, |pages, page| {
+                    if outcome.is_ok() {
+                        outcome = copy.copy_page(pages, page);
+                    }
+                });
+                outcome?;
             }
-            outcome = fault::new_frame().and_then(|mut frame| {
-                // SAFETY: a mapped page's frame, which this space owns and nobody else writes: its program is
-                // in this very call.
-                let bytes = unsafe { &*mapping.kernel_pointer().cast::<[u8; PAGE_SIZE as usize]>() };
-                frame.bytes_mut().copy_from_slice(bytes);
-                copy.pages.map(page, frame, mapping.rights)?;
-                if mapping.hidden {
-                    copy.pages.hide_range(page, page + PAGE_SIZE);
-                }
-                copy.count_in();
-                Ok(())
-            });
-        });
-        outcome?;
+        }
         Ok(copy)
+    }
+
+    /// Copies a page of another space, one that is that space's own: a shared one is found when it is touched.
+    fn copy_page(&mut self, from: &AddressSpace, page: u64) -> Result<()> {
+        let Some(mapping) = from.lookup(page).filter(|mapping| mapping.owner == Owner::Space) else { return Ok(()) };
+        let mut frame = fault::new_frame()?;
+        // SAFETY: a mapped page's frame, which that space owns and nobody else writes: its program is in this very call.
+        let bytes = unsafe { &*mapping.kernel_pointer().cast::<[u8; PAGE_SIZE as usize]>() };
+        frame.bytes_mut().copy_from_slice(bytes);
+        self.pages.map(page, frame, mapping.rights)?;
+        if mapping.hidden {
+            self.pages.hide_range(page, page + PAGE_SIZE);
+        }
+        self.count_in();
+        Ok(())
+    }
+
+    /// The physical address behind a user address whose page is there.
+    pub(crate) fn physical(&self, address: u64) -> Option<u64> {
+        let mapping = self.pages.lookup(address).filter(|mapping| !mapping.hidden)?;
+        Some(mapping.physical + address % PAGE_SIZE)
     }
 
     /// Makes it the one that user addresses mean.
