@@ -159,7 +159,8 @@ impl OpenDevice for OpenDisk {
             BLKGETSIZE => memory.copy_out(argument, &capabilities.sectors.to_ne_bytes())?,
             BLKGETSIZE64 => memory.copy_out(argument, &self.length().to_ne_bytes())?,
             BLKSSZGET => memory.copy_out(argument, &(SECTOR_SIZE as u32).to_ne_bytes())?,
-            BLKBSZGET => memory.copy_out(argument, &4096_u64.to_ne_bytes())?,
+            // An `int`, whatever the command's number says.
+            BLKBSZGET => memory.copy_out(argument, &4096_u32.to_ne_bytes())?,
             BLKFLSBUF => self.disk.flush()?,
             _ => return Err(Errno::ENOTTY.into()),
         }

@@ -61,6 +61,22 @@ pub(crate) fn load(
     at: Fd,
     path: &[u8],
     flags: AtFlags,
+    arguments: Strings,
+    environment: &Strings,
+) -> Result<Image> {
+    load_for(context, SetIdOnExec::Honoured, at, path, flags, arguments, environment)
+}
+
+/// As [`load`], for a task that may have forsworn set-id bits.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_for(
+    context: &Context,
+    set_id: SetIdOnExec,
+    at: Fd,
+    path: &[u8],
+    flags: AtFlags,
     mut arguments: Strings,
     environment: &Strings,
 ) -> Result<Image> {
@@ -70,6 +86,9 @@ pub(crate) fn load(
         let mut head = [0; HEAD_BYTES];
         let length = program.content.read_at(0, &mut head)?;
         let Some(script) = script::parse(&head[..length])? else {
+            if set_id == SetIdOnExec::Ignored {
+                program.set_id = set_id;
+            }
             return image::build(context, &program, &name, path, &arguments, environment);
         };
         arguments.replace_first(&[script.interpreter, script.argument.unwrap_or_default(), &name])?;

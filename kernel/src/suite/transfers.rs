@@ -75,3 +75,19 @@ test!(
         })?
     }
 );
+
+test!(
+    "syscalls",
+    fn a_disk_tells_its_block_size_as_an_int() {
+        task::run_as_task(kernel_context(), || {
+            const BLKBSZGET: u64 = 0x8008_1270;
+            let memory = map(1);
+            put(memory, b"/dev/vda\0")?;
+            let disk = call(2, &[memory, 0, 0]) as u64;
+            put(memory, &[0xff; 8])?;
+            ensure_eq!(call(16, &[disk, BLKBSZGET, memory]), 0);
+            ensure_eq!(get(memory, 8)?, [0, 16, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+            Ok(())
+        })?
+    }
+);

@@ -10,6 +10,7 @@ pub(crate) mod abi;
 mod attributes;
 mod descriptors;
 mod directories;
+mod futex;
 mod ids;
 mod io;
 mod memory;

@@ -6,7 +6,7 @@ use super::abi::{RLimit, RUsage, TimeVal, Tms};
 use super::{Answer, Caller, with_path};
 use crate::exec::{self, Strings};
 use crate::task::process::{self, Children};
-use crate::task::{self, ExitStatus, LIMITS, Process, Vfork};
+use crate::task::{self, ExitStatus, LIMITS, Process, TidWords, Vfork};
 use crate::time;
 use crate::user::{UserPtr, UserString};
 
@@ -21,13 +21,13 @@ const CSIGNAL: u64 = 0xff;
 
 /// `fork(2)`.
 pub(super) fn fork(caller: &mut Caller<'_>) -> Answer {
-    let child = task::fork(caller.task, caller.frame, Vfork::No)?;
+    let child = task::fork(caller.task, caller.frame, Vfork::No, TidWords::default())?;
     Ok(child.pid() as usize)
 }
 
 /// `vfork(2)`.
 pub(super) fn vfork(caller: &mut Caller<'_>) -> Answer {
-    let child = task::fork(caller.task, caller.frame, Vfork::Yes)?;
+    let child = task::fork(caller.task, caller.frame, Vfork::Yes, TidWords::default())?;
     Ok(child.pid() as usize)
 }
 
@@ -54,13 +54,13 @@ pub(super) fn clone(
     if stack != 0 {
         frame.rsp = stack;
     }
-    let child = task::fork(caller.task, &frame, kind)?;
-    if flags & CLONE_PARENT_SETTID != 0 {
-        parent_tid.write(&child.pid())?;
-    }
-    if flags & CLONE_CHILD_SETTID != 0 && kind == Vfork::Yes {
-        child_tid.write(&child.pid())?;
-    }
+    let if_set = |flag: u64, claim: UserPtr<i32>| if flags & flag != 0 { claim.address() } else { 0 };
+    let words = TidWords {
+        parent: if_set(CLONE_PARENT_SETTID, parent_tid),
+        child: if_set(CLONE_CHILD_SETTID, child_tid),
+        clear: if_set(CLONE_CHILD_CLEARTID, child_tid),
+    };
+    let child = task::fork(caller.task, &frame, kind, words)?;
     Ok(child.pid() as usize)
 }
 
@@ -94,7 +94,8 @@ pub(super) fn execveat(
             arguments.push(b"")?;
         }
         let environment = strings(environment)?;
-        exec::load(&caller.task.context, at, path, flags, arguments, &environment)
+        let task = &caller.task;
+        exec::load_for(&task.context, task.set_id, at, path, flags, arguments, &environment)
     })?;
     task::become_program(caller.task, image, caller.frame);
     Ok(0)

@@ -4,8 +4,8 @@ use vfs::{Capabilities, Errno, Result};
 
 use super::abi::{ITimerVal, SigAction, SigAltStack, SigInfo, TimeSpec, TimeVal};
 use super::{Answer, Caller, done};
-use crate::task::process::{self, Process};
-use crate::task::signal::{Info, LAST, NO_STACK, SIGKILL};
+use crate::task::process::{self, Process, ShownIds};
+use crate::task::signal::{Info, LAST, NO_STACK, SIGCONT, SIGKILL};
 use crate::task::{self};
 use crate::time;
 use crate::user::UserPtr;
@@ -248,16 +248,23 @@ pub(super) fn raise(caller: &Caller<'_>, signal: u8) {
     }
 }
 
-fn may_signal(caller: &Caller<'_>, target: &Process) -> bool {
-    // Ids of others are not kept here: the privileged may signal anyone, everybody their own children.
-    caller.context.credentials.capable(Capabilities::CAP_KILL)
-        || target.pid() == caller.pid()
-        || target.kinship().parent == caller.pid()
+/// Whether the caller may send a signal: to itself, to whom its real or effective user id owns, within the session to go on
+/// (`kill(2)`), or as the privileged.
+fn may_signal(caller: &Caller<'_>, target: &Process, signal: u8) -> bool {
+    let credentials = &caller.context.credentials;
+    let owns = |ids: ShownIds| {
+        let [real, _, saved, _] = ids.uid;
+        [credentials.uid().real, credentials.uid().effective].iter().any(|&uid| uid == real || uid == saved)
+    };
+    target.pid() == caller.pid()
+        || target.ids().is_some_and(owns)
+        || (signal == SIGCONT && target.kinship().session == caller.process().kinship().session)
+        || credentials.capable(Capabilities::CAP_KILL)
 }
 
 /// Sends a signal to one process.
 fn send(caller: &Caller<'_>, target: &Process, signal: u8) -> Result<()> {
-    if !may_signal(caller, target) {
+    if !may_signal(caller, target, signal) {
         return Err(Errno::EPERM.into());
     }
     if signal != 0 {

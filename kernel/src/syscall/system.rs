@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use base::sync::Mutex;
 use boot::layout::USER_END;
-use vfs::{Capabilities, Errno};
+use vfs::{Capabilities, Errno, SetIdOnExec};
 
 use super::abi::{SysInfo, UtsName};
 use super::{Answer, Caller, done};
@@ -128,7 +128,7 @@ const PR_SET_NO_NEW_PRIVS: u32 = 38;
 const PR_GET_NO_NEW_PRIVS: u32 = 39;
 const PR_SET_VMA: u32 = 0x5356_4d41;
 
-/// `prctl(2)`: names, and answers that are always the same.
+/// `prctl(2)`: names, no new privileges, and answers that are always the same.
 pub(super) fn prctl(caller: &mut Caller<'_>, option: u32, argument: u64) -> Answer {
     match option {
         PR_SET_NAME => {
@@ -147,13 +147,13 @@ pub(super) fn prctl(caller: &mut Caller<'_>, option: u32, argument: u64) -> Answ
         }
         PR_GET_DUMPABLE => Ok(1),
         PR_CAPBSET_READ if argument <= 40 => Ok(1),
-        PR_GET_KEEPCAPS | PR_GET_NO_NEW_PRIVS => Ok(0),
-        PR_SET_PDEATHSIG
-        | PR_SET_DUMPABLE
-        | PR_SET_KEEPCAPS
-        | PR_SET_TIMERSLACK
-        | PR_SET_CHILD_SUBREAPER
-        | PR_SET_NO_NEW_PRIVS => Ok(0),
+        PR_GET_KEEPCAPS => Ok(0),
+        PR_SET_NO_NEW_PRIVS if argument == 1 => {
+            caller.set_id = SetIdOnExec::Ignored;
+            Ok(0)
+        }
+        PR_GET_NO_NEW_PRIVS if argument == 0 => Ok((caller.set_id == SetIdOnExec::Ignored).into()),
+        PR_SET_PDEATHSIG | PR_SET_DUMPABLE | PR_SET_KEEPCAPS | PR_SET_TIMERSLACK | PR_SET_CHILD_SUBREAPER => Ok(0),
         // Names for anonymous memory: not kept, as on a Linux without CONFIG_ANON_VMA_NAME.
         PR_SET_VMA => Err(Errno::EINVAL.into()),
         _ => Err(Errno::EINVAL.into()),
@@ -223,33 +223,6 @@ pub(super) fn get_robust_list(caller: &mut Caller<'_>, pid: i32, head: UserPtr<u
     }
     size.write(&24)?;
     done(head.write(&0))
-}
-
-const FUTEX_WAIT: u32 = 0;
-const FUTEX_WAKE: u32 = 1;
-const FUTEX_WAIT_BITSET: u32 = 9;
-const FUTEX_WAKE_BITSET: u32 = 10;
-const FUTEX_COMMAND: u32 = 0x7f;
-
-/// `futex(2)` with one thread: nobody is ever waiting, and whoever waits would wait for ever, so a wait whose word still has
-/// the value is told that time is up.
-pub(super) fn futex(_caller: &mut Caller<'_>, word: UserPtr<u32>, operation: u32, value: u32, timeout: u64) -> Answer {
-    match operation & FUTEX_COMMAND {
-        FUTEX_WAKE | FUTEX_WAKE_BITSET => {
-            word.read()?;
-            Ok(0)
-        }
-        FUTEX_WAIT | FUTEX_WAIT_BITSET => {
-            if word.read()? != value {
-                return Err(Errno::EAGAIN.into());
-            }
-            if timeout == 0 {
-                task::wait_until(&|| false)?;
-            }
-            Err(Errno::ETIMEDOUT.into())
-        }
-        _ => Err(Errno::ENOSYS.into()),
-    }
 }
 
 /// `personality(2)`: there is one.

@@ -2,7 +2,7 @@
 //! (`rdi rsi rdx r10 r8 r9`).
 
 use super::{
-    Argument, Caller, attributes, descriptors, directories, encode, ids, io, memory, mounts, names, open, poll,
+    Argument, Caller, attributes, descriptors, directories, encode, futex, ids, io, memory, mounts, names, open, poll,
     process, signals, sync, system, time, xattr,
 };
 use crate::task::SyscallFrame;
@@ -208,7 +208,7 @@ table! {
     199 fremovexattr = xattr::fremovexattr(fd, name);
     200 tkill = signals::tkill(pid, signal);
     201 time = time::time_of_day(result);
-    202 futex = system::futex(word, operation, value, timeout);
+    202 futex = futex::futex(word, operation, value, timeout, second, bits);
     203 sched_setaffinity = system::sched_setaffinity(pid, size, mask);
     204 sched_getaffinity = system::sched_getaffinity(pid, size, mask);
     217 getdents64 = directories::getdents64(fd, buffer, size);

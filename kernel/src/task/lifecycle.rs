@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use base::sync::Mutex;
-use vfs::{Context, Errno, Error, Result};
+use vfs::{Context, Errno, Error, Result, SetIdOnExec};
 
 use super::signal::{Info, SIGCHLD};
 use super::{ExitStatus, LIMITS, Origin, Process, Signals, SyscallFrame, Task, process, thread};
@@ -19,6 +19,18 @@ pub(crate) enum Vfork {
     Yes,
     /// `fork`: the child gets a copy.
     No,
+}
+
+/// Where the number of a new child goes (`CLONE_PARENT_SETTID`, `CLONE_CHILD_SETTID`), and which word of its memory is cleared when
+/// it ends (`CLONE_CHILD_CLEARTID`); 0 for nowhere.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct TidWords {
+    /// In the parent's memory.
+    pub(crate) parent: u64,
+    /// In the child's.
+    pub(crate) child: u64,
+    /// In the child's, at its end.
+    pub(crate) clear: u64,
 }
 
 const UNLIMITED: RLimit = RLimit { current: u64::MAX, maximum: u64::MAX };
@@ -59,6 +71,7 @@ fn start(mut context: Context, image: Image, process: &Arc<Process>) -> Result<(
         signals: Signals::new(),
         limits: first_limits(),
         clear_at_exit: 0,
+        set_id: SetIdOnExec::Honoured,
         space: Arc::new(Mutex::new(image.space)),
         process: process.clone(),
         origin: Origin::Program,
@@ -85,6 +98,7 @@ pub(crate) fn run_as_task<R>(mut context: Context, action: impl FnOnce() -> R) -
         signals: Signals::new(),
         limits: first_limits(),
         clear_at_exit: 0,
+        set_id: SetIdOnExec::Honoured,
         space,
         process,
         origin: Origin::Program,
@@ -107,18 +121,32 @@ pub(crate) fn reserve_init() {
 ///
 /// # Errors
 /// `EAGAIN` when process numbers are out; `ENOMEM`.
-pub(crate) fn fork(task: &mut Task, frame: &SyscallFrame, vfork: Vfork) -> Result<Arc<Process>> {
+pub(crate) fn fork(task: &mut Task, frame: &SyscallFrame, vfork: Vfork, words: TidWords) -> Result<Arc<Process>> {
     let child = Process::new(Some(&task.process)).ok_or(Error::new(Errno::EAGAIN, "no process numbers left"))?;
     let made = (|| {
+        let pid = child.pid();
+        let put = |address: u64| if address == 0 { Ok(()) } else { UserPtr::new(address).write(&pid) };
+        // A word that is not there is the program's own loss, as on Linux.
+        let _ = put(words.parent);
         let space = match vfork {
-            Vfork::Yes => task.space.clone(),
-            Vfork::No => Arc::new(Mutex::new(task.space.lock().duplicate()?)),
+            Vfork::Yes => {
+                let _ = put(words.child);
+                task.space.clone()
+            }
+            Vfork::No => {
+                let mut space = task.space.lock().duplicate()?;
+                if words.child != 0 {
+                    let _ = space.write_bytes(words.child, &pid.to_ne_bytes());
+                }
+                Arc::new(Mutex::new(space))
+            }
         };
         let copy = Task {
             context: task.context.fork(child.pid()),
             signals: task.signals.clone(),
             limits: task.limits,
-            clear_at_exit: 0,
+            clear_at_exit: words.clear,
+            set_id: task.set_id,
             space,
             process: child.clone(),
             origin: Origin::Fork,

@@ -21,7 +21,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use base::sync::Mutex;
-use vfs::{Context, Errno, Result};
+use vfs::{Context, Errno, Result, SetIdOnExec};
 use x86_64::instructions::interrupts;
 
 pub(crate) use deliver::return_from_handler;
@@ -29,7 +29,9 @@ use deliver::{Call, Interrupted};
 pub(crate) use entry::SyscallFrame;
 #[cfg(any(debug_assertions, feature = "suites"))]
 pub(crate) use lifecycle::run_as_task;
-pub(crate) use lifecycle::{Vfork, become_program, die_of, end_all_programs, exit, fork, reserve_init, spawn_program};
+pub(crate) use lifecycle::{
+    TidWords, Vfork, become_program, die_of, end_all_programs, exit, fork, reserve_init, spawn_program,
+};
 pub(crate) use process::{ExitStatus, Process};
 pub(crate) use signal::Signals;
 pub(crate) use space::{Rights, UserSpace};
@@ -53,6 +55,8 @@ pub(crate) struct Task {
     pub(crate) limits: [RLimit; LIMITS],
     /// `set_tid_address`: a word to clear at the end, or 0.
     pub(crate) clear_at_exit: u64,
+    /// Whether set-id bits count for programs that it becomes (`PR_SET_NO_NEW_PRIVS`).
+    pub(crate) set_id: SetIdOnExec,
     space: SharedSpace,
     process: Arc<Process>,
     origin: Origin,

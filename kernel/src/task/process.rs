@@ -231,6 +231,11 @@ impl Process {
         Some(Shown { files: files.upgrade()?, fs: fs.upgrade()?, space: space.upgrade()?, ids: *ids })
     }
 
+    /// Its ids, also after its end; `None` before it has any.
+    pub(crate) fn ids(&self) -> Option<ShownIds> {
+        self.shown.lock().as_ref().map(|shown| shown.ids)
+    }
+
     /// Lets a parent that waits in `vfork` go on.
     pub(super) fn release(&self) {
         self.released.store(true, Ordering::Relaxed);

@@ -18,6 +18,7 @@ pub(crate) const SIGSEGV: u8 = 11;
 pub(crate) const SIGPIPE: u8 = 13;
 pub(crate) const SIGALRM: u8 = 14;
 pub(crate) const SIGCHLD: u8 = 17;
+pub(crate) const SIGCONT: u8 = 18;
 pub(crate) const SIGSTOP: u8 = 19;
 /// The highest signal.
 pub(crate) const LAST: u8 = 64;

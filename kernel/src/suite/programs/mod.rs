@@ -1,7 +1,7 @@
 //! Programs in ring 3: small ones in machine code, put into a file, started as any program is, and judged by how they end.
 //!
 //! `program!` assembles one; [`run`] gives it a file of [`executable`] form and waits for its end. What is tested is in the
-//! modules: [`calls`] a program by itself, [`families`] several, [`faults`] what ends one, [`images`] what can be started, [`lent`] what others take away,
+//! modules: [`calls`] a program by itself, [`children`] what a child gets, [`families`] several, [`faults`] what ends one, [`images`] what can be started, [`lent`] what others take away,
 //! [`signals`] handlers.
 
 use alloc::sync::Arc;
@@ -43,6 +43,7 @@ macro_rules! program {
 }
 
 mod calls;
+mod children;
 mod families;
 mod faults;
 mod images;
