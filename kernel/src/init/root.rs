@@ -115,7 +115,7 @@ pub(super) fn furnish() {
     let plain = MountFlags::MS_NODEV | common;
     put("/dev", "devtmpfs", MountFlags::MS_NOEXEC | common, device_tree);
     put("/proc", "proc", MountFlags::MS_NOEXEC | plain, || Ok(ProcFs::new(fs_context(None))));
-    put("/tmp", "tmpfs", plain, || Ok(temporary()?));
+    put("/tmp", "tmpfs", plain, || Ok(temporary(4)?));
 }
 
 /// Mounts what `make` makes.
@@ -146,9 +146,9 @@ pub(super) fn device_tree() -> Result<Arc<dyn FileSystem>> {
     Ok(fs)
 }
 
-/// A filesystem for temporary files: at most a quarter of the memory, as an upper layer in memory may take half.
-pub(super) fn temporary() -> Result<Arc<ramfs::RamFs>> {
-    let quarter = frames::usage().total / 4;
-    let options = ramfs::Options { size_limit: Some(quarter), root_mode: 0o1777, ..ramfs::Options::default() };
+/// A filesystem for temporary files that takes one part in `share` of the memory at most.
+pub(super) fn temporary(share: u64) -> Result<Arc<ramfs::RamFs>> {
+    let limit = frames::usage().total / share;
+    let options = ramfs::Options { size_limit: Some(limit), root_mode: 0o1777, ..ramfs::Options::default() };
     ramfs::RamFs::new(fs_context(None), &options)
 }

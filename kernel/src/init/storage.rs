@@ -66,7 +66,7 @@ pub(super) fn open(options: &Options<'_>, firmware: &Firmware) -> Upper {
 
 /// A layer in memory.
 pub(super) fn in_memory(firmware: &Firmware) -> Upper {
-    match root::temporary().and_then(|fs| ::storage::layers(fs, &firmware.layers)) {
+    match root::temporary(2).and_then(|fs| ::storage::layers(fs, &firmware.layers)) {
         Ok(changes) => Upper { changes: Some(changes), what: "memory: changes are lost at power-off".into() },
         Err(error) => {
             log::error!("no layer in memory: {error}; the tree is read-only");
