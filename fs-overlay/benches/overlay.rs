@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use fs_overlay::{Layer, Layers, Options, OverlayFs};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use fs_overlay::{Layer, Layers, MetacopyMode, Options, OverlayFs};
 use ramfs::RamFs;
 use vfs::{
     Cookie, DirEntry, DirOps, Expect, FileSystem, FsContext, Name, NewKind, NewNode, Node, OpenIntent, RenameMode,
@@ -39,13 +39,16 @@ fn file(dir: &dyn DirOps, text: &str, size: usize) {
 }
 
 fn overlay(lowers: Vec<Arc<RamFs>>) -> Arc<OverlayFs> {
+    overlay_with(lowers, Options::default())
+}
+
+fn overlay_with(lowers: Vec<Arc<RamFs>>, options: Options) -> Arc<OverlayFs> {
     let layers = Layers {
         upper: Some(Layer::of(ram(1))),
         work: None,
         lowers: lowers.into_iter().map(|fs| Layer::of(fs)).collect(),
     };
-    OverlayFs::mount(FsContext { dev: 2, clock: Arc::new(|| Timestamp::from_secs(2)) }, layers, Options::default())
-        .unwrap()
+    OverlayFs::mount(FsContext { dev: 2, clock: Arc::new(|| Timestamp::from_secs(2)) }, layers, options).unwrap()
 }
 
 fn walk(root: &Arc<dyn DirOps>, path: &[&str]) -> Node {
@@ -166,6 +169,33 @@ fn changes(c: &mut Criterion) {
                 })
             });
         });
+    }
+    group.finish();
+
+    let mut group = c.benchmark_group("chmod of a lower file under metacopy");
+    for (label, size) in [("4 KiB", 4096), ("1 GiB", 1 << 30)] {
+        let lower = ram(10);
+        file(&*lower.root(), "f", 4096);
+        lower.root().lookup(name("f")).unwrap().unwrap().as_file().unwrap().set_len(size).unwrap();
+        let options = Options { metacopy: MetacopyMode::Create, ..Options::default() };
+        group.bench_function(label, |b| {
+            b.iter_batched(
+                || overlay_with(vec![lower.clone()], options).root(),
+                |root| {
+                    let node = root.lookup(name("f")).unwrap().unwrap();
+                    node.ops().set_attr(&SetAttr { mode: Some(0o600), ..SetAttr::default() }).unwrap();
+                    (root, node)
+                },
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+
+    let mut group = c.benchmark_group("mount");
+    for count in [1, 500] {
+        let lowers: Vec<_> = (0..count).map(|layer| ram(10 + layer)).collect();
+        group.bench_function(BenchmarkId::from_parameter(count), |b| b.iter(|| overlay(lowers.clone())));
     }
     group.finish();
 

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod copy_up;
+mod costs;
 mod faults;
 mod index;
 mod layers;
