@@ -146,6 +146,8 @@ exercise() {
 
 verify() {
   has fio || return
+  # It leaves files where it runs.
+  cd "$work" || return
   local engine
   for engine in psync mmap libaio; do
     judge "fio verify, $engine" fio --name=v --directory="$work/ours" --ioengine=$engine --rw=randrw --bs=4k-64k --size=64M --verify=crc32c \
