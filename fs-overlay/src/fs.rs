@@ -8,7 +8,7 @@ use core::fmt;
 
 use base::sync::Mutex;
 use hashbrown::HashSet;
-use vfs::{DirOps, FileHandle, FileSystem, Node, NodeOps, Result, StatFs};
+use vfs::{DirOps, Errno, FileHandle, FileSystem, Node, NodeOps, Result, StatFs, Trim};
 
 use crate::format::{HandleOf, Names, Origin};
 use crate::identity::{Claims, Depth, FsIndex, Numbering, Table};
@@ -147,6 +147,13 @@ impl FileSystem for OverlayFs {
         match (&self.shared.upper, self.shared.options.sync) {
             (Some(upper), SyncMode::Auto | SyncMode::Strict) => upper.fs.sync(),
             (Some(_), SyncMode::Volatile) | (None, _) => Ok(()),
+        }
+    }
+
+    fn trim(&self, trim: Trim) -> Result<u64> {
+        match &self.shared.upper {
+            Some(upper) => upper.fs.trim(trim),
+            None => Err(Errno::ENOTTY.into()),
         }
     }
 

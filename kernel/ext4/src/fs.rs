@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use base::sync::{Mutex, OnceLock};
 use block::{Buffer, BufferCache};
-use vfs::{DirOps, Errno, Error, FileHandle, FileSystem, FsContext, NAME_MAX, Node, Result, StatFs};
+use vfs::{DirOps, Errno, Error, FileHandle, FileSystem, FsContext, NAME_MAX, Node, Result, StatFs, Trim};
 
 use crate::bytes::{le32, put16, put32};
 use crate::extent::node;
@@ -231,6 +231,10 @@ impl FileSystem for Ext4 {
             self.reap_queued(&mut core);
         }
         self.commit(&mut core)
+    }
+
+    fn trim(&self, trim: Trim) -> Result<u64> {
+        self.trim_free(trim)
     }
 
     fn unmount(&self) -> Result<()> {

@@ -123,12 +123,12 @@ impl OpenDevice for Disk {
     }
 }
 
-/// Eight bytes of memory at address 64.
-struct Memory(Mutex<[u8; 8]>);
+/// 24 bytes of memory at address 64.
+struct Memory(Mutex<[u8; 24]>);
 
 impl UserMemory for Memory {
     fn copy_in(&self, address: u64, buf: &mut [u8]) -> Result<()> {
-        if address != 64 || buf.len() > 8 {
+        if address != 64 || buf.len() > 24 {
             return Err(Errno::EFAULT.into());
         }
         buf.copy_from_slice(&self.0.lock()[..buf.len()]);
@@ -136,7 +136,7 @@ impl UserMemory for Memory {
     }
 
     fn copy_out(&self, address: u64, data: &[u8]) -> Result<()> {
-        if address != 64 || data.len() > 8 {
+        if address != 64 || data.len() > 24 {
             return Err(Errno::EFAULT.into());
         }
         self.0.lock()[..data.len()].copy_from_slice(data);
@@ -164,13 +164,24 @@ fn a_device_node_reaches_its_driver() {
     let mut buf = [0; 8];
     assert_eq!(disk.read(At::Position, &mut buf).unwrap(), 6);
     assert_eq!(&buf[..6], b"abcdef");
-    let memory = Memory(Mutex::new([0; 8]));
+    let memory = Memory(Mutex::new([0; 24]));
     assert_eq!(disk.ioctl(root, 0x8008_1272, 64, &memory).unwrap(), 0);
-    assert_eq!(*memory.0.lock(), 16u64.to_ne_bytes());
+    assert_eq!(memory.0.lock()[..8], 16u64.to_ne_bytes());
     assert_eq!(errno(disk.ioctl(root, 0x8008_1272, 63, &memory)), Errno::EFAULT);
     assert_eq!(errno(disk.ioctl(root, 1, 0, &memory)), Errno::ENOTTY);
     assert!(disk.sync(SyncKind::All).is_ok());
     let direct = world.ns.open_device(DeviceClass::Block, DeviceNumber::new(8, 0), RDWR).unwrap();
     assert_eq!(direct.read(At::Offset(0), &mut buf).unwrap(), 8);
     assert_eq!(direct.stat().unwrap().attr.rdev, DeviceNumber::new(8, 0));
+}
+
+#[test]
+fn free_space_is_trimmed_by_the_privileged_where_the_filesystem_can() {
+    const FITRIM: u32 = 0xc018_5879;
+    let world = World::new();
+    let memory = Memory(Mutex::new([0; 24]));
+    let dir = world.ns.open_path(&world.root, b"/", OpenFlags::O_RDONLY).unwrap();
+    assert_eq!(errno(dir.ioctl(&world.user(1), FITRIM, 64, &memory)), Errno::EPERM);
+    assert_eq!(errno(dir.ioctl(&world.root, FITRIM, 8, &memory)), Errno::EFAULT);
+    assert_eq!(errno(dir.ioctl(&world.root, FITRIM, 64, &memory)), Errno::ENOTTY);
 }

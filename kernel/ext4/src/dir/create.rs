@@ -93,7 +93,7 @@ impl Handle<'_> {
     /// Makes an inode, complete but for its name.
     pub(crate) fn new_inode(&mut self, dir: &Arc<Inode>, new: &NewNode<'_>, creation: Creation) -> Result<Arc<Inode>> {
         let kind = new.kind.file_type();
-        let ino = self.allocate_inode(dir.ino, kind)?;
+        let ino = self.allocate_inode(dir, kind)?;
         let generation = self.next_generation();
         let geometry = &self.fs.geometry;
         let mut record = Record::new(kind, geometry, generation, self.now);

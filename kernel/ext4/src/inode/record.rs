@@ -20,6 +20,8 @@ pub(crate) mod flag {
     pub(crate) const HUGE_FILE: u32 = 0x4_0000;
     /// `i_block` is the root of an extent tree.
     pub(crate) const EXTENTS: u32 = 0x8_0000;
+    /// The directories in it are of different concerns (`chattr +T`).
+    pub(crate) const TOP_DIR: u32 = 0x2_0000;
     /// The inode holds the value of an extended attribute.
     pub(crate) const EA_INODE: u32 = 0x20_0000;
     /// Data in the inode itself.

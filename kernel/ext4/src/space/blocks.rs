@@ -4,7 +4,8 @@ use block::Buffer;
 use vfs::{Errno, Error, Result};
 
 use super::bitmap::{self, FreeRun, Taken};
-use crate::group::BLOCK_UNINIT;
+use crate::fs::Ext4;
+use crate::group::{BLOCK_UNINIT, Descriptor, bitmap_checksum};
 use crate::transaction::{Handle, Seal};
 
 /// A run of this length at the goal is taken even if it is shorter than wanted.
@@ -12,25 +13,27 @@ const GOOD_RUN: u32 = 16;
 /// Longer runs are not searched for: a file of several pieces of this size reads as fast.
 const LONG_RUN: u32 = 2048;
 
+impl Ext4 {
+    /// The block bitmap of a group that has one, checked.
+    pub(super) fn read_block_bitmap(&self, desc: &Descriptor, number: u32) -> Result<Buffer> {
+        let buffer = self.metadata(desc.block_bitmap, Seal::BlockBitmap(number))?;
+        if !buffer.is_verified() {
+            let sum = bitmap_checksum(&self.geometry, &buffer.read(), self.geometry.blocks_per_group);
+            if self.geometry.features.has_checksums() && sum != desc.block_bitmap_checksum {
+                return Err(self.corrupt("ext4: wrong checksum of a block bitmap"));
+            }
+            buffer.set_verified();
+        }
+        Ok(buffer)
+    }
+}
+
 impl Handle<'_> {
     /// A group's block bitmap. One that was never written is made now.
     pub(crate) fn block_bitmap(&mut self, number: u32) -> Result<Buffer> {
         let desc = self.core.groups[number as usize].desc;
         if desc.flags & BLOCK_UNINIT == 0 {
-            return self.metadata(desc.block_bitmap, Seal::BlockBitmap(number)).and_then(|buffer| {
-                if !buffer.is_verified() {
-                    let sum = crate::group::bitmap_checksum(
-                        &self.fs.geometry,
-                        &buffer.read(),
-                        self.fs.geometry.blocks_per_group,
-                    );
-                    if self.fs.geometry.features.has_checksums() && sum != desc.block_bitmap_checksum {
-                        return Err(self.fs.corrupt("ext4: wrong checksum of a block bitmap"));
-                    }
-                    buffer.set_verified();
-                }
-                Ok(buffer)
-            });
+            return self.fs.read_block_bitmap(&desc, number);
         }
         let geometry = &self.fs.geometry;
         let start = geometry.group_start(number);

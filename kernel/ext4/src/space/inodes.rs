@@ -1,4 +1,8 @@
-//! Inodes: the first free one, in the parent's group where possible.
+//! Inodes: the first free one of a group that suits.
+//!
+//! What is no directory goes where its parent is. Directories are placed as Orlov's allocator does: those at the top of the
+//! tree are spread over the groups, for they are of different concerns; those below stay near their parent as long as
+//! its group has room for what will be in them.
 
 use block::Buffer;
 use vfs::{Errno, Error, FileType, Result};
@@ -6,6 +10,8 @@ use vfs::{Errno, Error, FileType, Result};
 use super::bitmap::{self, Taken};
 use crate::group::{INODE_UNINIT, bitmap_checksum, has_checksums};
 use crate::inode::Inode;
+use crate::inode::record::flag;
+use crate::inode::table::ROOT_INO;
 use crate::transaction::{Handle, Seal};
 
 impl Handle<'_> {
@@ -34,10 +40,10 @@ impl Handle<'_> {
 
     /// Allocates an inode for something of `kind` in or near the group of the directory `parent`. Its record's
     /// block of the table is at hand afterwards.
-    pub(crate) fn allocate_inode(&mut self, parent: u32, kind: FileType) -> Result<u32> {
-        let geometry = &self.fs.geometry;
+    pub(crate) fn allocate_inode(&mut self, parent: &Inode, kind: FileType) -> Result<u32> {
         let groups = self.core.groups.len() as u32;
-        let (near, _) = geometry.inode_location(parent);
+        let (near, _) = self.fs.geometry.inode_location(parent.ino);
+        let near = if kind == FileType::Dir { self.directory_group(parent, near) } else { near };
         let order = || (0..groups).map(move |i| (near + i) % groups);
         let has_inodes = |&number: &u32| self.core.groups[number as usize].desc.free_inodes > 0;
         let has_blocks = |&number: &u32| self.core.groups[number as usize].desc.free_blocks > 0;
@@ -67,6 +73,31 @@ impl Handle<'_> {
         }
         self.core.counters.free_inodes = self.core.counters.free_inodes.saturating_sub(1);
         Ok(number * inodes + index + 1)
+    }
+
+    /// The group where a directory is best put, if there is room.
+    fn directory_group(&self, parent: &Inode, near: u32) -> u32 {
+        let groups = &self.core.groups;
+        let count = groups.len() as u32;
+        let inodes_per_group = self.fs.geometry.inodes_per_group;
+        let mean_inodes = (self.core.counters.free_inodes / u64::from(count).max(1)) as u32;
+        let mean_blocks = (self.core.counters.free_blocks / u64::from(count).max(1)) as u32;
+        let order = || (0..count).map(move |i| (near + i) % count);
+        let desc = |number: u32| &groups[number as usize].desc;
+        let at_top = parent.ino == ROOT_INO || parent.record.read().flags & flag::TOP_DIR != 0;
+        if at_top {
+            let has_room = |&number: &u32| {
+                let desc = desc(number);
+                desc.free_inodes > 0 && desc.free_inodes >= mean_inodes && desc.free_blocks >= mean_blocks
+            };
+            return order().filter(has_room).min_by_key(|&number| desc(number).used_dirs).unwrap_or(near);
+        }
+        // Some below the mean will do: a tree in one place is worth more than an even load.
+        let least_inodes = mean_inodes.saturating_sub(inodes_per_group / 4).max(1);
+        let least_blocks = mean_blocks.saturating_sub(self.fs.geometry.blocks_per_group / 4);
+        order()
+            .find(|&number| desc(number).free_inodes >= least_inodes && desc(number).free_blocks >= least_blocks)
+            .unwrap_or(near)
     }
 
     /// If no inode of the new one's table block is in use, the block need not be read: it is made of zeros.

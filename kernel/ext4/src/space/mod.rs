@@ -7,6 +7,7 @@ pub(crate) mod bitmap;
 mod blocks;
 mod inodes;
 mod promised;
+mod trim;
 pub(crate) mod window;
 
 use crate::group::Group;

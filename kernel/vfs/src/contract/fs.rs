@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::any::Any;
 
-use crate::{Clock, DirOps, NAME_MAX, Node, Result};
+use crate::{Clock, DirOps, Errno, NAME_MAX, Node, Result};
 
 /// What a filesystem is given when it is mounted.
 #[derive(Clone)]
@@ -65,6 +65,17 @@ pub struct FileHandle {
     pub bytes: Box<[u8]>,
 }
 
+/// Which free space the medium shall be told of (`struct fstrim_range` of `<linux/fs.h>`), in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trim {
+    /// Where on the medium to begin.
+    pub start: u64,
+    /// How much of it to look at.
+    pub len: u64,
+    /// Free pieces that are shorter stay as they are.
+    pub least: u64,
+}
+
 /// A mounted filesystem.
 pub trait FileSystem: Any + Send + Sync {
     /// Its type as `mount(2)` names it.
@@ -85,6 +96,15 @@ pub trait FileSystem: Any + Send + Sync {
     /// `EIO`.
     fn sync(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Tells the medium which of its space is free (`FITRIM`); returns how many bytes it was told of.
+    ///
+    /// # Errors
+    /// `ENOTTY` where there is nothing that could be told, `EOPNOTSUPP` for a medium that does not listen; `EINVAL` for an impossible
+    /// range; `EROFS`, `EIO`.
+    fn trim(&self, _trim: Trim) -> Result<u64> {
+        Err(Errno::ENOTTY.into())
     }
 
     /// Writes everything and marks the medium clean. Nothing may use the filesystem afterwards.

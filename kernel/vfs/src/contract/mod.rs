@@ -14,7 +14,7 @@ mod upper;
 pub use attr::{Access, Attr, DeviceNumber, FileType, NewKind, NewNode, SetAttr, SetTime, mode};
 pub use dir::{Cookie, DirEntry, DirOps, DirSink, Expect, RenameMode, RenameOp};
 pub use file::{AllocateMode, FileOps, OpenIntent};
-pub use fs::{FileHandle, FileSystem, FsContext, StatFs};
+pub use fs::{FileHandle, FileSystem, FsContext, StatFs, Trim};
 pub use name::{NAME_MAX, Name, NameBuf};
 pub use node::{Node, NodeId, NodeOps, SpecialOps, SymlinkOps, SyncKind, XattrMode};
 pub use upper::{

@@ -6,10 +6,11 @@ use core::sync::atomic::Ordering;
 
 use super::{Kind, OpenFile, Origin};
 use crate::context::Context;
+use crate::credentials::Capabilities;
 use crate::device::{Seeking, UserMemory};
 use crate::flags::{FallocateFlags, MountFlags, OpenFlags, PollEvents, XattrFlags};
 use crate::ops::{attr, stat, xattr};
-use crate::{AllocateMode, Errno, FileOps, FileType, Result, Stat, StatFs, SyncKind, permission};
+use crate::{AllocateMode, Errno, FileOps, FileType, Result, Stat, StatFs, SyncKind, Trim, permission};
 
 bitflags::bitflags! {
     /// What a mapping of a file wants (`mmap(2)`).
@@ -28,6 +29,8 @@ bitflags::bitflags! {
 const FIONREAD: u32 = 0x541b;
 /// Sets or clears `O_NONBLOCK`.
 const FIONBIO: u32 = 0x5421;
+/// Tells a filesystem's medium of free space.
+const FITRIM: u32 = 0xc018_5879;
 /// `PIPEFS_MAGIC` of `<linux/magic.h>`.
 const PIPEFS_MAGIC: u64 = 0x5049_5045;
 
@@ -193,7 +196,7 @@ impl OpenFile {
     /// `ioctl(2)`, except for what belongs to the descriptor (`FIOCLEX`).
     ///
     /// # Errors
-    /// `ENOTTY`, `EFAULT`, `EBADF` with `O_PATH`; the driver's.
+    /// `ENOTTY`, `EFAULT`, `EBADF` with `O_PATH`; the driver's; of `FITRIM` `EPERM` and those of [`FileSystem::trim`](crate::FileSystem::trim).
     pub fn ioctl(&self, ctx: &Context, command: u32, argument: u64, memory: &dyn UserMemory) -> Result<u64> {
         self.not_path()?;
         if command == FIONBIO {
@@ -205,6 +208,7 @@ impl OpenFile {
         }
         let readable = match &self.kind {
             Kind::Device(device) => return device.ioctl(command, argument, memory),
+            Kind::File | Kind::Dir if command == FITRIM => return self.trim(ctx, argument, memory),
             Kind::File if command == FIONREAD => {
                 let size = self.file()?.attr()?.size;
                 size.saturating_sub(*self.position.lock())
@@ -214,6 +218,20 @@ impl OpenFile {
         };
         let readable = i32::try_from(readable).unwrap_or(i32::MAX);
         memory.copy_out(argument, &readable.to_ne_bytes())?;
+        Ok(0)
+    }
+
+    /// `FITRIM`: `struct fstrim_range` at `argument`, whose length becomes what was trimmed.
+    fn trim(&self, ctx: &Context, argument: u64, memory: &dyn UserMemory) -> Result<u64> {
+        if !ctx.credentials.capable(Capabilities::CAP_SYS_ADMIN) {
+            return Err(Errno::EPERM.into());
+        }
+        let mut words = [[0; 8]; 3];
+        memory.copy_in(argument, words.as_flattened_mut())?;
+        let [start, len, least] = words.map(u64::from_ne_bytes);
+        let location = self.location().ok_or(Errno::ENOTTY)?;
+        let trimmed = location.file_system().trim(Trim { start, len, least })?;
+        memory.copy_out(argument + 8, &trimmed.to_ne_bytes())?;
         Ok(0)
     }
 
