@@ -56,9 +56,8 @@ pub(crate) struct Call<'a> {
 }
 
 /// The calls that begin again after a handler that asked for it (`signal(7)`, "Interruption of system calls"): read, write, open,
-/// ioctl, their relatives, wait4, flock, fcntl, futex, splice.
-const RESTARTABLE: [u64; 21] =
-    [0, 1, 2, 16, 17, 18, 19, 20, 40, 61, 72, 73, 202, 247, 257, 275, 295, 296, 327, 328, 437];
+/// ioctl, their relatives, wait4, flock, fcntl, futex.
+const RESTARTABLE: [u64; 19] = [0, 1, 2, 16, 17, 18, 19, 20, 40, 61, 72, 73, 202, 257, 295, 296, 327, 328, 437];
 
 impl Interrupted for Call<'_> {
     fn registers(&self) -> SigContext {
