@@ -1,7 +1,7 @@
 //! Laying a program out in memory.
 
 use boot::layout::PAGE_SIZE;
-use vfs::{AT_FDCWD, AtFlags, Context, Errno, Error, Result};
+use vfs::{AT_FDCWD, AtFlags, Context, Credentials, Errno, Error, Result};
 
 use super::elf::{Executable, PROGRAM_HEADER_BYTES, Placement};
 use super::stack::{self, Facts};
@@ -59,7 +59,12 @@ pub(super) fn build(
     };
     let top = space.add_stack(executable.executable_stack)?;
     let stack_pointer = stack::fill(&mut space, top, &facts, arguments, environment)?;
-    let title = Title { name: short_name(path), arguments: arguments.bytes().to_vec(), path: path.to_vec() };
+    // Where it is, however it was named: `/proc/self/exe` leads there from everywhere.
+    let namespace = crate::init::namespace();
+    let place = program.open.location();
+    let place = place
+        .map_or_else(|| path.to_vec(), |place| namespace.path_of(&namespace.context(Credentials::root(), 0), place));
+    let title = Title { name: short_name(path), arguments: arguments.bytes().to_vec(), path: place };
     Ok(Image { space, entry, stack_pointer, credentials, title })
 }
 

@@ -139,6 +139,20 @@ impl Place {
         }
     }
 
+    /// Whose it is: a process's things belong to whom it acts as, the rest to root.
+    fn owner(self) -> (u32, u32) {
+        let (Self::Process(pid)
+        | Self::Text(pid, _)
+        | Self::Link(pid, _)
+        | Self::Descriptors(pid)
+        | Self::Descriptor(pid, _)) = self
+        else {
+            return (0, 0);
+        };
+        let ids = process::find(pid).and_then(|process| process.ids()).unwrap_or_default();
+        (ids.uid[1], ids.gid[1])
+    }
+
     /// What a directory holds under a name.
     fn child(self, name: &[u8]) -> Option<Self> {
         let name = core::str::from_utf8(name).ok()?;
@@ -239,14 +253,15 @@ impl NodeOps for ProcNode {
 
     fn attr(&self) -> Result<Attr> {
         let kind = self.place.kind();
+        let (uid, gid) = self.place.owner();
         Ok(Attr {
             dev: self.shared.context.dev,
             ino: self.place.ino(),
             kind,
             mode: self.place.mode(),
             nlink: if kind == FileType::Dir { 2 } else { 1 },
-            uid: 0,
-            gid: 0,
+            uid,
+            gid,
             rdev: DeviceNumber::default(),
             size: 0,
             blocks: 0,

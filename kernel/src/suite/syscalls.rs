@@ -339,6 +339,32 @@ test!(
 
 test!(
     "syscalls",
+    fn what_proc_shows_of_a_process_is_its_users() {
+        task::run_as_task(kernel_context(), || {
+            let memory = map(2);
+            let (path, result) = (memory, memory + PAGE);
+            put(path, b"/tmp/input\0")?;
+            ensure_eq!(call(2, &[path, 0o102, 0o644]), 0);
+            ensure_eq!(call(117, &[1000, 1000, 1000]), 0);
+            for name in [&b"/proc/self/fd\0"[..], b"/proc/self/fd/0\0", b"/proc/self/status\0"] {
+                put(path, name)?;
+                ensure_eq!(call(4, &[path, result]), 0);
+                let whole = call(2, &[path, 0, 0]);
+                ensure!(whole > 0, "{}: {whole}", String::from_utf8_lossy(&name[..name.len() - 1]));
+                call(3, &[whole as u64]);
+            }
+            // The last is the process's own: st_uid.
+            ensure_eq!(get(result + 28, 4)?, 1000_u32.to_le_bytes());
+            put(path, b"/proc/meminfo\0")?;
+            ensure_eq!(call(4, &[path, result]), 0);
+            ensure_eq!(get(result + 28, 4)?, [0; 4]);
+            Ok(())
+        })?
+    }
+);
+
+test!(
+    "syscalls",
     fn clocks_run_and_sleeping_takes_its_time() {
         task::run_as_task(kernel_context(), || {
             let memory = map(1);

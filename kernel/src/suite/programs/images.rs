@@ -73,6 +73,58 @@ program! {
     "#
 }
 
+program! {
+    // Becomes ./self of /suite.
+    from_here: r#"
+        lea rdi, [rip + 8f]
+        mov eax, 80                     // chdir
+        syscall
+        lea rdi, [rip + 7f]
+        xor esi, esi
+        xor edx, edx
+        mov eax, 59
+        syscall
+        mov edi, 98
+        mov eax, 60
+        syscall
+    8:  .asciz "/suite"
+    7:  .asciz "./self"
+    "#
+}
+
+program! {
+    // Its /proc/self/exe is /suite/self.
+    itself: r#"
+        sub rsp, 64
+        lea rdi, [rip + 8f]
+        mov rsi, rsp
+        mov edx, 64
+        mov eax, 89                     // readlink
+        syscall
+        mov edi, 1
+        cmp eax, 11
+        jne 2f
+        mov edi, 2
+        mov rax, [rsp]
+        cmp rax, [rip + 7f]
+        jne 2f
+        xor edi, edi
+    2:  mov eax, 60
+        syscall
+    8:  .asciz "/proc/self/exe"
+    7:  .ascii "/suite/s"
+    "#
+}
+
+test!(
+    "syscalls",
+    fn a_program_finds_itself_however_it_was_named() {
+        write_file(&kernel_context(), "self", &executable(itself()), 0o755)?;
+        ensure_eq!(run(from_here())?, ExitStatus::Code(0));
+        Ok(())
+    }
+);
+
 test!(
     "syscalls",
     fn what_a_set_id_program_starts_is_told_so() {
