@@ -13,14 +13,19 @@ use crate::common::snapshot::{Tree, difference, of_fs};
 /// The tree, as far as a crash must keep it: what mounts and tries change does not count.
 pub(crate) fn tree(fs: &Ext4) -> Tree {
     let mut tree = of_fs(fs).unwrap_or_else(|error| panic!("the tree is not read: {error:?}"));
-    for (path, entry) in &mut tree {
+    normal(&mut tree);
+    tree
+}
+
+/// Takes out of a tree what a crash need not keep.
+pub(crate) fn normal(tree: &mut Tree) {
+    for (path, entry) in tree {
         (entry.atime, entry.mtime) = Default::default();
         if entry.kind() == FileType::CharDevice && entry.rdev == (0, 0) {
             entry.nlink = 1;
             entry.first.clone_from(path);
         }
     }
-    tree
 }
 
 /// `found` with everything taken from `expected` that may be ahead or behind: data of files that one of `states` has
@@ -79,7 +84,7 @@ pub(crate) fn recovered(disk: Arc<MemoryDisk>, by: Doctor) -> Result<Tree, Strin
         if code > 1 {
             return Err(format!("e2fsck -fy: {code}\n{text}"));
         }
-        if let Some(line) = text.lines().find(|line| line.contains("? yes") && !is_recovery(line)) {
+        if let Some(line) = repairs(&text) {
             return Err(format!("e2fsck -fy had to repair: {line}\n{text}"));
         }
         fsck_file(&image)?;
@@ -101,7 +106,19 @@ pub(crate) fn recovered(disk: Arc<MemoryDisk>, by: Doctor) -> Result<Tree, Strin
     Ok(found)
 }
 
-/// What `e2fsck` repairs as a matter of course: totals in the superblock, which no mount trusts.
-fn is_recovery(line: &str) -> bool {
-    line.starts_with("Free blocks count wrong (") || line.starts_with("Free inodes count wrong (") || line == "Fix? yes"
+/// The first thing that `e2fsck` repaired and should not have had to. Totals in the superblock are no repair, for no mount
+/// trusts them; nor are better-packed extent trees, and times that it takes for something else.
+fn repairs(text: &str) -> Option<&str> {
+    let mut before = "";
+    for line in text.lines() {
+        let expected = line.starts_with("Free blocks count wrong (")
+            || line.starts_with("Free inodes count wrong (")
+            || line.contains("Optimize? yes")
+            || before.starts_with("Timestamp(s) on inode");
+        if line.contains("? yes") && !expected {
+            return Some(line);
+        }
+        before = line;
+    }
+    None
 }

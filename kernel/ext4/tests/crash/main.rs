@@ -1,8 +1,21 @@
 //! Power cuts: whatever the disk had of what was not flushed, the filesystem is whole afterwards and has what was synced.
 //!
-//! The disk is [`block::RecordingDisk`]. Cuts are replayed by `STRATA_SEED`, more are made by `STRATA_CUTS`.
+//! The disk is [`block::RecordingDisk`]. Random runs are replayed by `STRATA_SEED`, more cuts are made by `STRATA_CUTS`.
 
 #[path = "../common/mod.rs"]
 mod common;
 mod exhaustive;
+#[path = "../trace/generate.rs"]
+#[allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "the comparison with Linux uses all of it")]
+mod generate;
 mod judge;
+#[path = "../trace/op.rs"]
+#[allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "the comparison with Linux uses all of it")]
+mod op;
+#[path = "../trace/ours.rs"]
+#[allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "the comparison with Linux uses all of it")]
+mod ours;
+mod random;
+
+/// The clock of [`ours`].
+const OUR_CLOCK: std::ops::Range<i64> = 1_000_000_000..1_100_000_000;
