@@ -11,7 +11,7 @@ use vfs::{
 };
 
 /// Below: what all operations start from.
-fn lower(tree: &Tree) {
+pub(crate) fn lower(tree: &Tree) {
     for dir in ["d", "d/sub", "d/sub/deep", "d/empty", "e", "e/gone"] {
         tree.mkdir(dir).unwrap();
     }
@@ -24,7 +24,7 @@ fn lower(tree: &Tree) {
 }
 
 /// What was done on the overlay before: `e` is merged, with whiteouts and copies.
-fn prepare(tree: &Tree) {
+pub(crate) fn prepare(tree: &Tree) {
     tree.unlink("e/i").unwrap();
     tree.unlink("e/gone/z").unwrap();
     tree.append("e/h", " changed").unwrap();
@@ -35,13 +35,13 @@ fn prepare(tree: &Tree) {
     tree.mkdir("up/empty").unwrap();
 }
 
-type Operation = (&'static str, fn(&Tree) -> Result<()>);
+pub(crate) type Operation = (&'static str, fn(&Tree) -> Result<()>);
 
 fn attr(tree: &Tree, path: &str, change: SetAttr) -> Result<()> {
     tree.get(path)?.ops().set_attr(&change)
 }
 
-const OPERATIONS: &[Operation] = &[
+pub(crate) const OPERATIONS: &[Operation] = &[
     ("mkdir in a lower directory", |t| t.mkdir("d/sub/deep/new")),
     ("mkdir over a whiteout", |t| t.mkdir("e/i")),
     ("create in a lower directory", |t| t.create("d/new", &NewNode::new(NewKind::File, 0o600)).map(drop)),

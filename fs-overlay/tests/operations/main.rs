@@ -3,6 +3,7 @@
 mod attributes;
 mod copy_up;
 mod costs;
+mod crash;
 mod faults;
 mod index;
 mod layers;

@@ -35,6 +35,16 @@ impl Disk {
         Self(Arc::new(MemoryDisk::from_image(&std::fs::read(image).unwrap())))
     }
 
+    /// A disk with the same bytes, that goes its own way.
+    pub(crate) fn snapshot(&self) -> Self {
+        Self(Arc::new(self.0.snapshot()))
+    }
+
+    /// The device below.
+    pub(crate) fn device(&self) -> &Arc<MemoryDisk> {
+        &self.0
+    }
+
     /// Writes the image, its zeros as holes.
     pub(crate) fn store(&self, image: &Path) {
         let file = std::fs::File::create(image).unwrap();
@@ -49,7 +59,12 @@ impl Disk {
     }
 
     pub(crate) fn mount(&self, context: FsContext) -> Arc<dyn FileSystem> {
-        Ext4::mount(self.0.clone(), context, ext4::MountOptions::default()).unwrap_or_else(|error| panic!("{error}"))
+        Self::mount_device(self.0.clone(), context)
+    }
+
+    /// Mounts what is on a device.
+    pub(crate) fn mount_device(device: Arc<dyn BlockDevice>, context: FsContext) -> Arc<dyn FileSystem> {
+        Ext4::mount(device, context, ext4::MountOptions::default()).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A directory of the mounted filesystem.

@@ -19,6 +19,20 @@ pub enum Fault {
     ReadsAfter(u64),
     /// The write that many requests from now (0 is the next), and every one after it.
     WritesAfter(u64),
+    /// One read in so many, chosen by a state that begins as any number but 0 and repeats the choice.
+    SomeReads {
+        /// On average one in so many fails.
+        one_in: u64,
+        /// The state.
+        state: u64,
+    },
+    /// One write in so many, as with reads.
+    SomeWrites {
+        /// On average one in so many fails.
+        one_in: u64,
+        /// The state.
+        state: u64,
+    },
     /// Every flush.
     Flushes,
 }
@@ -56,11 +70,25 @@ impl FaultDisk {
                 Fault::WriteSector(sector) => write && range.contains(sector),
                 Fault::ReadsAfter(left) if !write => count_down(left),
                 Fault::WritesAfter(left) if write => count_down(left),
-                Fault::ReadsAfter(_) | Fault::WritesAfter(_) | Fault::Flushes => false,
+                Fault::SomeReads { one_in, state } if !write => by_chance(*one_in, state),
+                Fault::SomeWrites { one_in, state } if write => by_chance(*one_in, state),
+                Fault::ReadsAfter(_)
+                | Fault::WritesAfter(_)
+                | Fault::SomeReads { .. }
+                | Fault::SomeWrites { .. }
+                | Fault::Flushes => false,
             };
         }
         failed
     }
+}
+
+/// xorshift64 (Marsaglia 2003).
+fn by_chance(one_in: u64, state: &mut u64) -> bool {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    (*state >> 11).is_multiple_of(one_in.max(1))
 }
 
 fn count_down(left: &mut u64) -> bool {
@@ -95,5 +123,25 @@ impl BlockDevice for FaultDisk {
 
     fn discard(&self, sector: u64, sectors: u64) -> Result<()> {
         self.disk.discard(sector, sectors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MemoryDisk;
+
+    #[test]
+    fn some_writes_fail_by_chance_and_the_same_ones_again() {
+        let failures = || {
+            let disk = FaultDisk::new(Arc::new(MemoryDisk::new(1 << 20)));
+            disk.set(Fault::SomeWrites { one_in: 4, state: 7 });
+            let failed: Vec<u64> = (0..200).filter(|&sector| disk.write(sector, &[1; 512]).is_err()).collect();
+            assert!((0..200).all(|sector| disk.read(sector, &mut [0; 512]).is_ok()));
+            failed
+        };
+        let first = failures();
+        assert!((20..80).contains(&first.len()), "{}", first.len());
+        assert_eq!(first, failures());
     }
 }

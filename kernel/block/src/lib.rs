@@ -6,7 +6,8 @@
 //!   for cargo unifies features and nothing here may want `std`.
 //! - The laboratory, for whoever writes a filesystem on this trait: [`RecordingDisk`] keeps what was written and flushed, and
 //!   its [`Recording`] makes the disk that a power cut at any point would have left, with whatever was not flushed dropped,
-//!   reordered or torn; [`FaultDisk`] answers `EIO` where and when it is told to; [`CountingDisk`] tells how many requests
+//!   reordered or torn; [`FaultDisk`] answers `EIO` where and when it is told to, or by chance; [`SlowDisk`]
+//!   waits before each request; [`CountingDisk`] tells how many requests
 //!   there were, and how many in flight. A small disk is a small [`MemoryDisk`].
 #![no_std]
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@ mod device;
 mod fault;
 mod memory;
 mod recording;
+mod slow;
 
 pub use cache::{Buffer, BufferCache, BufferRead, BufferWrite, Dirty, UNPLACED};
 pub use counting::{CountingDisk, Counts};
@@ -28,3 +30,4 @@ pub use device::{BlockDevice, Capabilities, Io, SECTOR_SIZE};
 pub use fault::{Fault, FaultDisk};
 pub use memory::MemoryDisk;
 pub use recording::{Event, Recording, RecordingDisk, Survival, WriteCache};
+pub use slow::{Request, SlowDisk};

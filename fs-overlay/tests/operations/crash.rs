@@ -1,0 +1,82 @@
+//! Every operation over an upper on ext4, cut at every point between its first write and its last: after a recovery the merged tree
+//! is wholly as before or wholly as after, and after a sync it is as after.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use block::{RecordingDisk, Survival, WriteCache};
+use fs_overlay::{Layer, Layers, Options, OverlayFs};
+use vfs::FileSystem;
+
+use crate::faults::{OPERATIONS, Operation, lower, prepare};
+use crate::support::disk::Disk;
+use crate::support::{Detail, Tree, context, number, ram};
+
+fn merged(ext4: &Arc<dyn FileSystem>, lower: &Arc<dyn FileSystem>) -> Arc<OverlayFs> {
+    let layers = Layers {
+        upper: Some(Disk::layer(ext4, "u")),
+        work: Some(Disk::layer(ext4, "w")),
+        lowers: vec![Layer::of(lower.clone())],
+    };
+    OverlayFs::mount(context(), layers, Options::default()).unwrap()
+}
+
+fn dump(fs: &OverlayFs) -> BTreeMap<String, String> {
+    Tree::of(fs).dump(Detail::Content)
+}
+
+fn cut_everywhere(base: &Disk, below: &Arc<dyn FileSystem>, operation: &Operation, cuts: &mut u64) {
+    let (title, step) = operation;
+    let recorder = Arc::new(RecordingDisk::new(base.snapshot().device().clone(), WriteCache::Flush));
+    let ext4 = Disk::mount_device(recorder.clone(), context());
+    let fs = merged(&ext4, below);
+    fs.sync().unwrap();
+    let first = recorder.position();
+    let before = dump(&fs);
+    step(&Tree::of(&*fs)).unwrap_or_else(|error| panic!("{title}: {error}"));
+    let after = dump(&fs);
+    ext4.sync().unwrap();
+    let recording = recorder.recording();
+    drop((fs, ext4));
+    let end = recording.len();
+    // e2fsck judges every so many, each time others.
+    let stride = (2_000 / number("STRATA_CUTS", 40)).max(1);
+    for events in first..=end {
+        for survival in [Survival::Everything, Survival::Nothing, Survival::Some(3), Survival::Some(4)] {
+            let at = format!("{title}, cut after {} of {} events, {survival:?}", events - first, end - first);
+            let disk = base.snapshot();
+            recording.cut(&**disk.device(), events, survival).unwrap();
+            let ext4 = disk.mount(context());
+            let fs = merged(&ext4, below);
+            let found = dump(&fs);
+            assert!(found == before || found == after, "{at}: neither before nor after: {found:#?}");
+            assert!(events < end || found == after, "{at}: lost what was synced");
+            *cuts += 1;
+            if cuts.is_multiple_of(stride) {
+                fs.unmount().unwrap();
+                drop(fs);
+                ext4.unmount().unwrap();
+                assert_eq!(disk.damage(), None, "{at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_operation_over_ext4_has_wholly_happened_or_not_at_all_wherever_it_is_cut() {
+    let below: Arc<dyn FileSystem> = ram();
+    lower(&Tree::of(&*below));
+    let base = Disk::new(16 << 20, 3, context());
+    let ext4 = base.mount(context());
+    let fs = merged(&ext4, &below);
+    prepare(&Tree::of(&*fs));
+    fs.unmount().unwrap();
+    drop(fs);
+    ext4.unmount().unwrap();
+    drop(ext4);
+    let mut cuts = 0;
+    for operation in OPERATIONS {
+        cut_everywhere(&base, &below, operation, &mut cuts);
+    }
+    println!("{cuts} cuts in {} operations", OPERATIONS.len());
+}
