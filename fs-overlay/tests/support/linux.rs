@@ -88,14 +88,20 @@ impl Linux {
     /// machine has no loop devices.
     pub(crate) fn use_image(&mut self) -> std::result::Result<(), String> {
         let disk = self.root.join("disk");
-        let output = std::process::Command::new("mount").args(["-o", "loop"]).arg(self.image()).arg(&disk).output();
-        match output {
-            Ok(output) if output.status.success() => {
-                self.changes = disk;
-                Ok(())
+        let mut attempts = 50;
+        loop {
+            let output = std::process::Command::new("mount").args(["-o", "loop"]).arg(self.image()).arg(&disk).output();
+            attempts -= 1;
+            match output {
+                Ok(output) if output.status.success() => {
+                    self.changes = disk;
+                    return Ok(());
+                }
+                // Another process may snatch the loop device that `mount` has found free.
+                Ok(_) if attempts > 0 => std::thread::sleep(std::time::Duration::from_millis(100)),
+                Ok(output) => return Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+                Err(error) => return Err(error.to_string()),
             }
-            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-            Err(error) => Err(error.to_string()),
         }
     }
 

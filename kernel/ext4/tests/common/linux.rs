@@ -39,7 +39,7 @@ impl Mount {
         std::fs::create_dir_all(&at).expect("a mount point can be made");
         let options = format!("loop,{options}");
         // Another process may snatch the loop device that `mount` has found free.
-        retry(5, "mount", &["-t", "ext4", "-o", &options, arg(image), arg(&at)]);
+        retry(50, "mount", &["-t", "ext4", "-o", &options, arg(image), arg(&at)]);
         Self { at, mounted: true }
     }
 
