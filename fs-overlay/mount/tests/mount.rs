@@ -315,3 +315,18 @@ fn a_large_directory_is_listed_whole_with_and_without_attributes() {
     let listed = run("ls", &[&"-lU", &mounted.path("many")]);
     assert_eq!(listed.lines().count(), 2251);
 }
+
+#[test]
+fn names_of_extended_attributes_are_refused_as_on_linux() {
+    use rustix::io::Errno;
+    let Some(place) = Place::new() else { return };
+    small_firmware(&place);
+    let mounted = place.mount_disk();
+    let path = mounted.path("etc/motd");
+    let set = |name: &str| rustix::fs::setxattr(bytes(&path), name, b"v", XattrFlags::empty());
+    let remove = |name: &str| rustix::fs::removexattr(bytes(&path), name);
+    assert_eq!((set("user."), remove("user.")), (Err(Errno::INVAL), Err(Errno::INVAL)));
+    assert_eq!((set("bogus.a"), remove("bogus.a")), (Err(Errno::OPNOTSUPP), Err(Errno::OPNOTSUPP)));
+    assert_eq!((set("system.a"), remove("system.a")), (Err(Errno::OPNOTSUPP), Err(Errno::OPNOTSUPP)));
+    assert_eq!((set("user.a"), remove("user.a"), remove("user.a")), (Ok(()), Ok(()), Err(Errno::NODATA)));
+}

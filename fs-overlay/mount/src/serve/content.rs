@@ -165,6 +165,7 @@ impl Server {
         value: &[u8],
         flags: i32,
     ) -> Result<()> {
+        check_xattr_name(name)?;
         let node = self.node(number)?;
         let mode = match flags & (XATTR_CREATE | XATTR_REPLACE) {
             0 => XattrMode::Set,
@@ -188,6 +189,18 @@ impl Server {
         Ok(())
     }
 
+    pub(super) fn xattr(&self, number: u64, name: &[u8]) -> Result<Vec<u8>> {
+        if is_bare_prefix(name) {
+            return Err(Errno::EINVAL.into());
+        }
+        self.node(number)?.ops().xattr(name)?.ok_or(Errno::ENODATA.into())
+    }
+
+    pub(super) fn remove_xattr(&self, number: u64, name: &[u8]) -> Result<()> {
+        check_xattr_name(name)?;
+        self.node(number)?.ops().remove_xattr(name)
+    }
+
     /// The names of the extended attributes that the caller may know of, each ended by a NUL.
     pub(super) fn xattr_names(&self, request: &Request, number: u64) -> Result<Vec<u8>> {
         let node = self.node(number)?;
@@ -202,6 +215,25 @@ impl Server {
         }
         Ok(names)
     }
+}
+
+/// The classes of extended attributes that can be changed; of `system.`, the access lists alone (`xattr(7)`).
+const CLASSES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
+
+/// Whether a name is a class and nothing more.
+fn is_bare_prefix(name: &[u8]) -> bool {
+    CLASSES.contains(&name)
+}
+
+/// `EINVAL` for a class alone, `EOPNOTSUPP` for one that is not there: Linux's own filesystems say so before they look.
+fn check_xattr_name(name: &[u8]) -> Result<()> {
+    if is_bare_prefix(name) {
+        return Err(Errno::EINVAL.into());
+    }
+    if acl::is_acl(name) || CLASSES.iter().any(|class| name.starts_with(class)) {
+        return Ok(());
+    }
+    Err(Errno::EOPNOTSUPP.into())
 }
 
 /// Writes all of `data`, or up to where it fails; the error only where nothing was written.

@@ -370,8 +370,7 @@ impl Filesystem for Server {
     }
 
     fn getxattr(&self, _: &Request, number: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let value = self.node(number.0).and_then(|node| node.ops().xattr(name.as_bytes()));
-        reply_xattr(value.and_then(|value| value.ok_or(Errno::ENODATA.into())), size, reply);
+        reply_xattr(self.xattr(number.0, name.as_bytes()), size, reply);
     }
 
     fn listxattr(&self, request: &Request, number: INodeNo, size: u32, reply: ReplyXattr) {
@@ -379,7 +378,7 @@ impl Filesystem for Server {
     }
 
     fn removexattr(&self, _: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        reply_empty(self.node(number.0).and_then(|node| node.ops().remove_xattr(name.as_bytes())), reply);
+        reply_empty(self.remove_xattr(number.0, name.as_bytes()), reply);
     }
 
     fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
