@@ -8,21 +8,23 @@ use block::{BlockDevice, Io, SECTOR_SIZE};
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// The start is read whole so far: partition tables, volume managers (LVM, mdraid), swap and every filesystem that is in use
+/// A disk of up to this size is read whole: under emulation a second or so, once in its life.
+const WHOLE: u64 = 1 << 30;
+/// A larger one would take minutes. Its start is read whole so far: partition tables, volume managers (LVM, mdraid), swap and every filesystem that is in use
 /// sign in the first 128 KiB, of the disk itself or of its first partition, which tools put at 1 MiB.
-const START: u64 = MIB + 256 * KIB;
-/// The end is read whole so far: backups of GPT and NTFS, mdraid 0.90 and 1.0, two of ZFS's four labels.
-const END: u64 = MIB;
+const START: u64 = 16 * MIB;
+/// Its end is read whole so far: backups of GPT and NTFS, mdraid 0.90 and 1.0, two of ZFS's four labels.
+const END: u64 = 16 * MIB;
 /// Everywhere between, this many samples are read at equal distances, so that what is longer than one part in so many of the
-/// disk is always found. Reading all of it would take minutes on a large disk.
-const SAMPLES: u64 = 512;
+/// disk is always found.
+const SAMPLES: u64 = 8192;
 /// Size of a sample, in bytes.
 const SAMPLE: u64 = 4 * KIB;
 /// Memory for reading, in bytes; a request of an end has an eighth of it, so that eight are in flight.
 const MEMORY: usize = 1 << 20;
 
-/// Whether a disk holds nothing: its start, its end, samples between them, and the places where a filesystem whose start was
-/// wiped keeps copies, are all zero.
+/// Whether a disk holds nothing but zeros. Of one larger than 1 GiB this is told by its start, its end, samples between them, and the
+/// places where a filesystem whose start was wiped keeps copies.
 ///
 /// # Errors
 /// `EIO` of the device, `ENOMEM`.
@@ -33,13 +35,17 @@ pub fn is_blank(device: &dyn BlockDevice) -> Result<bool> {
     reader.memory.try_reserve_exact(MEMORY).map_err(|_| Error::new(Errno::ENOMEM, "memory to look at the disk"))?;
     reader.memory.resize(MEMORY, 0);
 
-    let start = START.min(bytes);
+    let whole = bytes <= WHOLE;
+    let start = if whole { bytes } else { START };
     let request = MEMORY as u64 / 8;
     for range in [0..start, (bytes - END.min(bytes)).max(start)..bytes] {
         let pieces = (range.start..range.end).step_by(request as usize).map(|at| (at, request.min(range.end - at)));
         if !reader.is_zero(pieces)? {
             return Ok(false);
         }
+    }
+    if whole {
+        return Ok(true);
     }
     let step = (bytes / (SAMPLES + 1)).next_multiple_of(SAMPLE);
     let samples = (1..=SAMPLES).map(|index| index * step);

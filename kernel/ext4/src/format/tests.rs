@@ -40,8 +40,8 @@ fn a_new_filesystem_satisfies_e2fsck() {
 }
 
 #[test]
-fn a_disk_with_one_byte_at_either_end_is_refused_and_left_alone() {
-    for at in [0u64, 511, 1080, (64 << 20) - 1, (63 << 20) + 7] {
+fn a_disk_with_one_byte_anywhere_is_refused_and_left_alone() {
+    for at in [0u64, 511, 1080, (2 << 20) + 300, (37 << 20) + 5, (64 << 20) - 1, (63 << 20) + 7] {
         let disk = MemoryDisk::new(64 << 20);
         let mut sector = [0; SECTOR_SIZE];
         sector[(at % 512) as usize] = 1;
@@ -53,10 +53,10 @@ fn a_disk_with_one_byte_at_either_end_is_refused_and_left_alone() {
 }
 
 #[test]
-fn data_longer_than_a_five_hundredth_of_the_disk_is_found_wherever_it_lies() {
-    for at in (1 << 20..62 << 20).step_by(999 * 512) {
-        let disk = MemoryDisk::new(64 << 20);
-        disk.write(at / 512, &[7; 136 << 10]).unwrap();
+fn data_longer_than_one_part_in_eight_thousand_of_a_large_disk_is_found_wherever_it_lies() {
+    for at in (1 << 20..(4 << 30) - (2 << 20)).step_by(599_999_488) {
+        let disk = MemoryDisk::new(4 << 30);
+        disk.write(at / 512, &[7; 532 << 10]).unwrap();
         assert!(!is_blank(&disk).unwrap(), "at {at}");
     }
 }
@@ -75,10 +75,10 @@ fn a_copy_of_a_superblock_is_found_where_filesystems_keep_them() {
         24577 << 10,
         128 * mib,
         384 * mib,
-        150 * mib,
-        300 * mib,
+        1024 * mib,
+        2048 * mib,
     ] {
-        let disk = MemoryDisk::new(600 * mib);
+        let disk = MemoryDisk::new(4096 * mib);
         disk.write(at / 512, &[1; 512]).unwrap();
         assert!(!is_blank(&disk).unwrap(), "at {at}");
     }
