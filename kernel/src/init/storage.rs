@@ -7,7 +7,8 @@ mod mounted;
 
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 
 use ::storage::{Changes, Prepared, Refusal};
 use base::sync::Mutex;
@@ -43,6 +44,9 @@ const ROOT_DISK: usize = 0;
 
 /// The filesystem of the disk under the root.
 static DISK: Mutex<Option<Arc<Ext4>>> = Mutex::new(None);
+
+/// The filesystems of disks that programs mounted, for as long as they are.
+static OTHERS: Mutex<Vec<Weak<Ext4>>> = Mutex::new(Vec::new());
 
 /// Opens what the command line asks for, or the next best.
 pub(super) fn open(options: &Options<'_>, firmware: &Firmware) -> Upper {
@@ -147,7 +151,10 @@ pub(super) fn mount_disk(index: usize, mode: MountMode) -> Result<Arc<dyn FileSy
     let disk = disks::all().nth(index).ok_or(Errno::ENXIO)?;
     dev::claim_disk(index)?;
     match Ext4::mount(device(disk), fs_context(Some(dev::disk_number(index))), mount_options(mode)) {
-        Ok(fs) => Ok(Arc::new(Mounted::new(fs, Hold::Own(index)))),
+        Ok(fs) => {
+            OTHERS.lock().push(Arc::downgrade(&fs));
+            Ok(Arc::new(Mounted::new(fs, Hold::Own(index))))
+        }
         Err(error) => {
             dev::release_disk(index);
             log::warn!("{}: {error}", disk.name());
@@ -158,8 +165,11 @@ pub(super) fn mount_disk(index: usize, mode: MountMode) -> Result<Arc<dyn FileSy
 
 /// What a timer does every few seconds: what was changed goes to the disk.
 pub(super) fn write_back() {
-    let fs = DISK.lock().clone();
-    if let Some(fs) = fs {
+    let mut others = OTHERS.lock();
+    others.retain(|fs| fs.strong_count() > 0);
+    let mounted: Vec<Arc<Ext4>> = others.iter().filter_map(Weak::upgrade).chain(DISK.lock().clone()).collect();
+    drop(others);
+    for fs in mounted {
         // A failure was logged where it happened; the next `fsync` tells the program.
         let _ = fs.tick();
     }
