@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::sync::atomic::Ordering;
 
 use base::sort;
@@ -16,6 +17,8 @@ use crate::Io;
 const BATCH: usize = 32;
 /// Neighbours of less than this are copied together into one request; larger ones go from where they are.
 const GATHER_BELOW: usize = 32 * 1024;
+/// What the copies of one batch take at most: write-back is what gives memory back, so it is not to need much.
+const MAX_COPIES: usize = 4 * MAX_REQUEST;
 
 /// Dirty blocks in a row in one run.
 struct Segment<'a> {
@@ -40,6 +43,34 @@ impl Segment<'_> {
     fn mask(&self) -> u64 {
         bits(self.count) << self.first
     }
+
+    /// Its bytes within the run's.
+    fn range(&self) -> Range<usize> {
+        self.run.range(self.first, self.count)
+    }
+}
+
+/// One segment from where it is, or several that are copied together; the copy has its memory already.
+struct Request<'a> {
+    segments: &'a [Segment<'a>],
+    copy: Option<Vec<u8>>,
+}
+
+/// How many of the first segments go in one request, and their bytes.
+fn joined(segments: &[Segment<'_>]) -> (usize, usize) {
+    let mut count = 1;
+    let mut bytes = segments[0].bytes();
+    while let Some(next) = segments.get(count) {
+        let joins = next.block() == segments[count - 1].end()
+            && bytes + next.bytes() <= MAX_REQUEST
+            && (bytes < GATHER_BELOW || next.bytes() < GATHER_BELOW);
+        if !joins {
+            break;
+        }
+        bytes += next.bytes();
+        count += 1;
+    }
+    (count, bytes)
 }
 
 impl BufferCache {
@@ -209,67 +240,63 @@ impl BufferCache {
     fn write_segments(&self, segments: &[Segment<'_>], dirty: Dirty) -> Result<()> {
         let mut rest = segments;
         while !rest.is_empty() {
-            // Requests as counts of segments: one large segment, or small neighbours to copy together.
-            let mut requests: Vec<&[Segment<'_>]> = Vec::with_capacity(BATCH);
+            let mut requests: Vec<Request<'_>> = Vec::with_capacity(BATCH);
+            let mut room = MAX_COPIES;
             while requests.len() < BATCH && !rest.is_empty() {
-                let mut taken = 1;
-                let mut bytes = rest[0].bytes();
-                while let Some(next) = rest.get(taken) {
-                    let joins = next.block() == rest[taken - 1].end()
-                        && bytes + next.bytes() <= MAX_REQUEST
-                        && (bytes < GATHER_BELOW || next.bytes() < GATHER_BELOW);
-                    if !joins {
-                        break;
+                let (count, bytes) = joined(rest);
+                let (now, later) = rest.split_at(count);
+                if count == 1 {
+                    requests.push(Request { segments: now, copy: None });
+                    rest = later;
+                } else if bytes > room {
+                    break;
+                } else {
+                    let mut copy = Vec::new();
+                    if copy.try_reserve_exact(bytes).is_ok() {
+                        room -= bytes;
+                        requests.push(Request { segments: now, copy: Some(copy) });
+                        rest = later;
+                    } else {
+                        // Memory is short: it goes by itself, from where it is.
+                        requests.push(Request { segments: &rest[..1], copy: None });
+                        rest = &rest[1..];
                     }
-                    bytes += next.bytes();
-                    taken += 1;
                 }
-                let (now, later) = rest.split_at(taken);
-                requests.push(now);
-                rest = later;
             }
-            self.write_requests(&requests, dirty)?;
+            self.write_requests(&mut requests, dirty)?;
         }
         Ok(())
     }
 
-    fn write_requests(&self, requests: &[&[Segment<'_>]], dirty: Dirty) -> Result<()> {
+    fn write_requests(&self, requests: &mut [Request<'_>], dirty: Dirty) -> Result<()> {
         // The locks keep writers out; a block is clean from before its bytes are taken, so that a later change
-        // marks it again.
-        let mut locked: Vec<(&Arc<Run>, RwLockReadGuard<'_, Vec<u8>>)> = Vec::new();
-        let mut copies: Vec<Vec<u8>> = Vec::new();
-        for request in requests {
-            if let [segment] = request {
-                locked.push((segment.run, segment.run.data.read()));
+        // marks it again. Between that and the transfer nothing can fail.
+        let mut locked: Vec<RwLockReadGuard<'_, Vec<u8>>> = Vec::with_capacity(requests.len());
+        for request in &mut *requests {
+            for segment in request.segments {
+                let guard = segment.run.data.read();
                 self.clean(segment, dirty);
-            } else {
-                let mut copy = Vec::new();
-                let bytes = request.iter().map(Segment::bytes).sum();
-                copy.try_reserve_exact(bytes).map_err(|_| Error::new(Errno::ENOMEM, "write-back"))?;
-                for segment in *request {
-                    let guard = segment.run.data.read();
-                    self.clean(segment, dirty);
-                    copy.extend_from_slice(&guard[segment.run.range(segment.first, segment.count)]);
+                match &mut request.copy {
+                    Some(copy) => copy.extend_from_slice(&guard[segment.range()]),
+                    None => locked.push(guard),
                 }
-                copies.push(copy);
             }
         }
         let mut batch = Vec::with_capacity(requests.len());
-        let (mut direct, mut copied) = (locked.iter(), copies.iter());
-        for request in requests {
-            let sector = request[0].block() * self.sectors_per_block;
-            let data = match request {
-                [segment] => direct.next().map(|(run, guard)| &guard[run.range(segment.first, segment.count)]),
-                _ => copied.next().map(|copy| &copy[..]),
+        let mut direct = locked.iter();
+        for request in &*requests {
+            let first = &request.segments[0];
+            let data = match &request.copy {
+                Some(copy) => Some(&copy[..]),
+                None => direct.next().map(|guard| &guard[first.range()]),
             };
             if let Some(data) = data {
-                batch.push(Io::Write { sector, data });
+                batch.push(Io::Write { sector: first.block() * self.sectors_per_block, data });
             }
         }
         let result = self.device.transfer(&mut batch);
-        drop(batch);
         if result.is_err() {
-            for segment in requests.iter().flat_map(|request| request.iter()) {
+            for segment in requests.iter().flat_map(|request| request.segments) {
                 let mask = segment.mask() & segment.run.valid.load(Ordering::Relaxed);
                 self.mark(segment.run, mask, dirty);
             }
