@@ -170,3 +170,34 @@ fn data_without_a_place_is_kept_until_it_has_one_and_is_written_there() {
     assert_eq!(written[50 * BLOCK..80 * BLOCK], image[10 * BLOCK..40 * BLOCK]);
     assert!(cache.place(from, 200, 1).is_err(), "there is none");
 }
+
+#[test]
+fn a_block_that_is_changed_while_others_are_written_back_is_not_forgotten() {
+    use core::sync::atomic::AtomicBool;
+    use std::time::{Duration, Instant};
+
+    let memory = Arc::new(MemoryDisk::new(1 << 20));
+    let cache = cache_over(memory.clone());
+    let buffer = cache.read(9).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                cache.write_back().unwrap();
+            }
+        });
+        for round in 0..20_000_u32 {
+            cache.write(&buffer, Dirty::Queued)[..4].copy_from_slice(&round.to_le_bytes());
+            let begin = Instant::now();
+            while buffer.is_dirty() {
+                if begin.elapsed() > Duration::from_secs(60) {
+                    done.store(true, Ordering::Relaxed);
+                    panic!("round {round} is never written");
+                }
+                std::thread::yield_now();
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(memory.to_image()[9 * BLOCK..][..4], 19_999_u32.to_le_bytes());
+}

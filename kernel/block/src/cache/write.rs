@@ -169,7 +169,8 @@ impl BufferCache {
                 }
             }
             Dirty::Queued => {
-                let was = run.dirty.fetch_or(mask, Ordering::Relaxed);
+                // Before `queued` is looked at: see `write_back`.
+                let was = run.dirty.fetch_or(mask, Ordering::AcqRel);
                 let new = (mask & !was).count_ones() as usize;
                 if new != 0 {
                     self.queued_blocks.fetch_add(new, Ordering::Relaxed);
@@ -180,7 +181,7 @@ impl BufferCache {
     }
 
     fn enqueue(&self, run: &Arc<Run>) {
-        if !run.queued.swap(true, Ordering::Relaxed) {
+        if !run.queued.swap(true, Ordering::AcqRel) {
             self.inner.lock().dirty.push(run.clone());
         }
     }
@@ -198,8 +199,10 @@ impl BufferCache {
         sort::by_key(&mut runs, |run| run.start);
         let mut segments = Vec::new();
         for run in &runs {
-            run.queued.store(false, Ordering::Relaxed);
-            let mut left = run.dirty.load(Ordering::Relaxed) & !run.held.load(Ordering::Relaxed);
+            // Exchanged, not stored: a store could land behind the look at `dirty`, and then whoever marks a block in between
+            // would find the run queued that is in no list any more.
+            run.queued.swap(false, Ordering::AcqRel);
+            let mut left = run.dirty.load(Ordering::Acquire) & !run.held.load(Ordering::Relaxed);
             while left != 0 {
                 let first = left.trailing_zeros();
                 let count = (left >> first).trailing_ones();
