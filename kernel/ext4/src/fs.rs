@@ -47,8 +47,6 @@ pub struct Ext4 {
     pub(crate) was_clean: bool,
     /// A transaction that began so many seconds ago commits at the next tick.
     pub(crate) commit_interval: u32,
-    /// The cache's epoch when file data was last written outside of a commit.
-    pub(crate) written: AtomicU64,
     /// The root directory stays in memory.
     pub(crate) root: OnceLock<Arc<Inode>>,
 }
@@ -84,7 +82,6 @@ impl Ext4 {
             delayed_blocks: AtomicU64::new(0),
             was_clean: parts.was_clean,
             commit_interval: parts.commit_interval,
-            written: AtomicU64::new(0),
             root: OnceLock::new(),
         })
     }
@@ -167,7 +164,6 @@ impl Ext4 {
                 self.place_all(&mut core)?;
             }
             self.cache.write_back().inspect_err(|&error| self.abort(error))?;
-            self.note_written();
         }
         Ok(())
     }

@@ -54,6 +54,8 @@ pub struct BufferCache {
     /// Flushes that were begun, and the last of those that came to their end.
     flushes_begun: AtomicU64,
     flushes_done: AtomicU64,
+    /// The epoch of the last write-back.
+    written: AtomicU64,
     writer: Mutex<()>,
     inner: Mutex<Inner>,
 }
@@ -169,6 +171,7 @@ impl BufferCache {
             queued_blocks: AtomicUsize::new(0),
             flushes_begun: AtomicU64::new(0),
             flushes_done: AtomicU64::new(0),
+            written: AtomicU64::new(0),
             writer: Mutex::new(()),
             inner: Mutex::new(Inner { largest: max_run as usize * block_size, ..Inner::default() }),
         })
@@ -257,6 +260,23 @@ impl BufferCache {
         self.device.flush()?;
         self.flushes_done.fetch_max(number, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Writes all [`Dirty::Queued`] blocks and makes durable what any write-back wrote, also one that another thread is just
+    /// doing: it is waited for. Without a flush if there is nothing to make durable.
+    ///
+    /// # Errors
+    /// `EIO`: what was not written stays dirty.
+    pub fn sync(&self) -> Result<()> {
+        self.write_back()?;
+        if self.is_durable(self.written.load(Ordering::Acquire)) { Ok(()) } else { self.flush() }
+    }
+
+    /// Whether [`sync`](Self::sync) would have nothing to do.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        let _turn = self.writer.lock();
+        self.queued_bytes() == 0 && self.is_durable(self.written.load(Ordering::Acquire))
     }
 
     /// What to remember of a write that has just returned, never 0: [`is_durable`](Self::is_durable) tells later whether a

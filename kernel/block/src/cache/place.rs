@@ -34,10 +34,15 @@ impl BufferCache {
                     Some(copy)
                 } else {
                     self.device.write(target * self.sectors_per_block, part)?;
+                    self.note_written();
                     None
                 }
             };
             self.forget(block, u64::from(len));
+            if data.is_none() {
+                // Whatever was cached of the place is not what it has now.
+                self.forget(target, u64::from(len));
+            }
             if let Some(data) = data {
                 let run = self.insert(target, len, data)?;
                 self.mark(&run, bits(len), Dirty::Queued);

@@ -201,3 +201,18 @@ fn a_block_that_is_changed_while_others_are_written_back_is_not_forgotten() {
     });
     assert_eq!(memory.to_image()[9 * BLOCK..][..4], 19_999_u32.to_le_bytes());
 }
+
+#[test]
+fn a_sync_flushes_once_for_what_was_written() {
+    let disk = Arc::new(CountingDisk::new(Arc::new(MemoryDisk::new(1 << 20))));
+    let cache = cache_over(disk.clone());
+    cache.store(3, &[1; BLOCK], Dirty::Queued).unwrap();
+    assert!(!cache.is_synced());
+    cache.write_back().unwrap();
+    assert!(!cache.is_synced());
+    cache.sync().unwrap();
+    cache.sync().unwrap();
+    assert!(cache.is_synced());
+    let counts = disk.take();
+    assert_eq!((counts.writes, counts.flushes), (1, 1));
+}

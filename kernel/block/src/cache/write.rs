@@ -212,6 +212,8 @@ impl BufferCache {
         }
         sort::by_key(&mut segments, Segment::block);
         let result = self.write_segments(&segments, Dirty::Queued);
+        // Under `writer`: whoever finds nothing left to write there finds the epoch of those who wrote it.
+        self.note_written();
         if result.is_err() {
             for run in &runs {
                 if run.dirty.load(Ordering::Relaxed) & !run.held.load(Ordering::Relaxed) != 0 {
@@ -220,6 +222,11 @@ impl BufferCache {
             }
         }
         result
+    }
+
+    /// Remembers that data was written and not flushed.
+    pub(super) fn note_written(&self) {
+        self.written.fetch_max(self.epoch(), Ordering::AcqRel);
     }
 
     /// Writes [`Dirty::Held`] blocks, sorted by their number; they are clean and no longer held then.

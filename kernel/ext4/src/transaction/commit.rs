@@ -80,12 +80,11 @@ impl Ext4 {
 
     /// Makes file data durable.
     fn flush_data(&self) -> Result<()> {
-        let written = self.written.load(Ordering::Acquire);
-        if self.cache.queued_bytes() == 0 && self.cache.is_durable(written) {
+        if self.health.is_aborted() && self.cache.is_synced() {
             return Ok(());
         }
         self.check_not_aborted()?;
-        self.cache.write_back().and_then(|()| self.cache.flush()).inspect_err(|&error| self.abort(error))
+        self.cache.sync().inspect_err(|&error| self.abort(error))
     }
 
     /// What the transaction freed is free now, and what nobody needs leaves memory.
@@ -185,10 +184,5 @@ impl Ext4 {
         }
         drop(core);
         self.flush_data()
-    }
-
-    /// Notes that file data was written outside of a commit, so that the next sync flushes.
-    pub(crate) fn note_written(&self) {
-        self.written.fetch_max(self.cache.epoch(), Ordering::AcqRel);
     }
 }

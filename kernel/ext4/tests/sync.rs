@@ -1,0 +1,76 @@
+//! What `fsync(2)` promises, whoever writes the data.
+
+mod common;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use block::{BlockDevice, Capabilities, Io, MemoryDisk};
+use common::disk::{DEFAULT, MIB};
+use common::{mount, short};
+use contract::dsl::pattern;
+use vfs::{FileSystem, SyncKind};
+
+/// A disk that keeps those who write waiting while its gate is closed.
+struct Gate {
+    disk: Arc<MemoryDisk>,
+    open: Mutex<bool>,
+    opened: Condvar,
+    waiting: AtomicBool,
+}
+
+impl Gate {
+    fn set(&self, open: bool) {
+        *self.open.lock().unwrap() = open;
+        self.opened.notify_all();
+    }
+}
+
+impl BlockDevice for Gate {
+    fn capabilities(&self) -> Capabilities {
+        self.disk.capabilities()
+    }
+
+    fn transfer(&self, batch: &mut [Io<'_>]) -> vfs::Result<()> {
+        if batch.iter().any(|io| matches!(io, Io::Write { .. })) {
+            let mut open = self.open.lock().unwrap();
+            while !*open {
+                self.waiting.store(true, Ordering::Release);
+                open = self.opened.wait(open).unwrap();
+            }
+        }
+        self.disk.transfer(batch)
+    }
+
+    fn flush(&self) -> vfs::Result<()> {
+        self.disk.flush()
+    }
+}
+
+#[test]
+fn a_sync_waits_for_data_that_another_sync_is_writing() {
+    let disk = DEFAULT.disk(32 * MIB);
+    let gate = Arc::new(Gate { disk, open: Mutex::new(true), opened: Condvar::new(), waiting: AtomicBool::new(false) });
+    let fs = mount(gate.clone());
+    let a = short::file(&*fs, "a", &pattern(0, 8192)).unwrap();
+    let b = short::file(&*fs, "b", &pattern(0, 8192)).unwrap();
+    fs.sync().unwrap();
+    gate.set(false);
+    a.write_at(0, &pattern(1, 4096)).unwrap();
+    b.write_at(0, &pattern(2, 4096)).unwrap();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| a.sync(SyncKind::Data));
+        while !gate.waiting.load(Ordering::Acquire) {
+            thread::yield_now();
+        }
+        let (done, wait) = mpsc::channel();
+        scope.spawn(move || done.send(b.sync(SyncKind::Data)).unwrap());
+        let early = wait.recv_timeout(Duration::from_millis(300));
+        gate.set(true);
+        assert!(early.is_err(), "it returned before the data was written");
+        assert_eq!(wait.recv().unwrap(), Ok(()));
+        assert_eq!(first.join().unwrap(), Ok(()));
+    });
+}
