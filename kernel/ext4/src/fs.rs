@@ -162,6 +162,7 @@ impl Ext4 {
                 let mut core = self.core.lock();
                 self.make_room(&mut core, 0)?;
                 self.place_all(&mut core)?;
+                self.check_not_aborted()?;
             }
             self.cache.write_back().inspect_err(|&error| self.abort(error))?;
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use block::{BlockDevice, Capabilities, Io, MemoryDisk};
+use block::{BlockDevice, Capabilities, Io, MemoryDisk, UNPLACED};
 use common::disk::{DEFAULT, MIB};
 use common::{mount, short};
 use contract::dsl::pattern;
@@ -73,4 +73,19 @@ fn a_sync_waits_for_data_that_another_sync_is_writing() {
         assert_eq!(wait.recv().unwrap(), Ok(()));
         assert_eq!(first.join().unwrap(), Ok(()));
     });
+}
+
+#[test]
+fn what_has_no_data_is_not_committed() {
+    let disk = DEFAULT.disk(32 * MIB);
+    let fs = mount(disk.clone());
+    let file = short::file(&*fs, "f", b"").unwrap();
+    fs.sync().unwrap();
+    file.write_at(0, &pattern(0, 10_000)).unwrap();
+    // As where the device fails the write that gives data its place.
+    fs.cache().forget(UNPLACED | file.attr().unwrap().ino << 32, 1);
+    assert!(file.sync(SyncKind::All).is_err());
+    assert!(fs.is_read_only());
+    let after = mount(Arc::new(disk.snapshot()));
+    assert_eq!(short::read(&*after, "f").unwrap(), b"", "the file leads to blocks that were not written");
 }

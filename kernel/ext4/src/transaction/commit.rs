@@ -31,6 +31,8 @@ impl Ext4 {
         }
         self.check_not_aborted()?;
         self.place_all(core)?;
+        // Without its data a transaction would lead to what its blocks had before.
+        self.check_not_aborted()?;
         self.seal(core)?;
         if let Err(error) = self.write_transaction(core) {
             self.abort(error);
