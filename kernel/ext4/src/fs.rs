@@ -157,7 +157,9 @@ impl Ext4 {
     /// Writes file data back when there is much of it.
     pub(crate) fn throttle(&self) -> Result<()> {
         let delayed = self.delayed_bytes();
-        if self.cache.queued_bytes() + delayed > self.cache.limit() / DIRTY_SHARE {
+        let limit = self.cache.limit();
+        // One block that was changed keeps its whole run in memory.
+        if self.cache.queued_bytes() + delayed > limit / DIRTY_SHARE || self.cache.pinned_bytes() + delayed > limit {
             if delayed > 0 {
                 let mut core = self.core.lock();
                 self.make_room(&mut core, 0)?;

@@ -227,6 +227,26 @@ fn memory_stays_near_its_limit_while_much_is_written() {
 }
 
 #[test]
+fn memory_stays_near_its_limit_while_a_little_of_each_part_is_changed() {
+    const LIMIT: usize = 2 << 20;
+    let disk = DEFAULT.disk(96 * MIB);
+    let fs = mount(disk.clone());
+    short::file(&*fs, "f", &pattern(0, 32 << 20)).unwrap();
+    fs.unmount().unwrap();
+    drop(fs);
+    let fs = mount_small(disk, LIMIT);
+    let file = short::open(&*fs, "f").unwrap();
+    let mut buf = vec![0; 128 << 10];
+    let mut most = 0;
+    for at in (0..32 * MIB).step_by(buf.len()) {
+        assert_eq!(file.read_at(at, &mut buf).unwrap(), buf.len());
+        file.write_at(at, b"changed").unwrap();
+        most = most.max(fs.cache().bytes());
+    }
+    assert!(most <= 2 * LIMIT, "{most} bytes");
+}
+
+#[test]
 fn blocks_that_are_wholly_overwritten_are_not_read() {
     let disk = DEFAULT.disk(32 * MIB);
     let fs = mount(disk.clone());

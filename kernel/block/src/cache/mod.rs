@@ -73,7 +73,9 @@ struct Inner {
     free: Vec<u32>,
     hand: usize,
     bytes: usize,
+    /// Runs that have blocks to write back, and their memory.
     dirty: Vec<Arc<Run>>,
+    dirty_bytes: usize,
     /// Bytes of the largest run.
     largest: usize,
     /// Memory of one evicted run of that size, kept because zeroing new memory costs as much as a copy.
@@ -216,6 +218,13 @@ impl BufferCache {
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.queued_blocks.load(Ordering::Relaxed) * self.block_size
+    }
+
+    /// Memory that stays until [`write_back`](Self::write_back), in bytes: that of all blocks that share a run with one that
+    /// it would write.
+    #[must_use]
+    pub fn pinned_bytes(&self) -> usize {
+        self.inner.lock().dirty_bytes
     }
 
     /// Drops blocks whose content is of no more interest, dirty or not.

@@ -216,3 +216,16 @@ fn a_sync_flushes_once_for_what_was_written() {
     let counts = disk.take();
     assert_eq!((counts.writes, counts.flushes), (1, 1));
 }
+
+#[test]
+fn one_changed_block_pins_its_whole_run_until_it_is_written() {
+    let cache = cache_over(Arc::new(MemoryDisk::from_image(&numbered(128))));
+    cache.fill(&[(0, 64)]).unwrap();
+    assert_eq!(cache.pinned_bytes(), 0);
+    for block in [3, 4, 40] {
+        cache.store(block, &[1; BLOCK], Dirty::Queued).unwrap();
+    }
+    assert_eq!((cache.queued_bytes(), cache.pinned_bytes()), (3 * BLOCK, 64 * BLOCK));
+    cache.write_back().unwrap();
+    assert_eq!((cache.queued_bytes(), cache.pinned_bytes()), (0, 0));
+}

@@ -182,7 +182,9 @@ impl BufferCache {
 
     fn enqueue(&self, run: &Arc<Run>) {
         if !run.queued.swap(true, Ordering::AcqRel) {
-            self.inner.lock().dirty.push(run.clone());
+            let mut inner = self.inner.lock();
+            inner.dirty_bytes += run.bytes();
+            inner.dirty.push(run.clone());
         }
     }
 
@@ -192,7 +194,11 @@ impl BufferCache {
     /// `EIO`: what was not written stays dirty.
     pub fn write_back(&self) -> Result<()> {
         let _turn = self.writer.lock();
-        let mut runs = core::mem::take(&mut self.inner.lock().dirty);
+        let mut runs = {
+            let mut inner = self.inner.lock();
+            inner.dirty_bytes = 0;
+            core::mem::take(&mut inner.dirty)
+        };
         if runs.is_empty() {
             return Ok(());
         }

@@ -237,7 +237,10 @@ impl Ext4 {
     /// How many metadata blocks a transaction may have, and as many the journal may keep from their places.
     fn max_buffers(&self, core: &Core) -> usize {
         let most = core.journal.as_ref().map_or(MAX_BUFFERS, Journal::transaction_limit).min(MAX_BUFFERS);
-        (self.cache.limit() / HELD_SHARE / self.geometry.block_size).clamp(LEAST_BUFFERS, most.max(LEAST_BUFFERS))
+        // Each keeps its whole run in memory. Where that has become too much, no more than the least are kept.
+        let limit = self.cache.limit();
+        let share = if self.cache.bytes() > limit + limit / 8 { 0 } else { limit / HELD_SHARE };
+        (share / self.geometry.block_size).clamp(LEAST_BUFFERS, most.max(LEAST_BUFFERS))
     }
 
     /// Sees to it that a handle of so many credits, and what it may need beyond, fits into the running transaction and that one
