@@ -247,6 +247,20 @@ fn memory_stays_near_its_limit_while_a_little_of_each_part_is_changed() {
 }
 
 #[test]
+fn a_large_disk_does_not_commit_because_it_is_large() {
+    let disk = Arc::new(CountingDisk::new(Make::Ours(4096, 256).disk(64 << 30)));
+    let fs = mount_small(disk.clone(), 4 << 20);
+    let file = short::file(&*fs, "f", b"").unwrap();
+    fs.sync().unwrap();
+    disk.take();
+    for at in (0..MIB).step_by(4096) {
+        file.write_at(at, &pattern(at, 4096)).unwrap();
+    }
+    let counts = disk.take();
+    assert_eq!((counts.writes, counts.flushes), (0, 0), "{counts:?}");
+}
+
+#[test]
 fn blocks_that_are_wholly_overwritten_are_not_read() {
     let disk = DEFAULT.disk(32 * MIB);
     let fs = mount(disk.clone());

@@ -254,7 +254,9 @@ impl Ext4 {
             let wanted = held + credits + BEYOND_CREDITS;
             core.journal.as_ref().is_none_or(|journal| journal.has_room(wanted, revoked + wanted))
         };
-        if held + credits > self.max_buffers(core) || !room(core, held, core.transaction.revoked.len()) {
+        // The worst case must fit into the journal; the memory that it takes is counted once it is taken.
+        let crowded = core.transaction.buffers.len() + credits > self.max_buffers(core);
+        if crowded || !room(core, held, core.transaction.revoked.len()) {
             self.commit(core)?;
         }
         if !room(core, 0, 0)
