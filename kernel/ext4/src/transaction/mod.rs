@@ -321,9 +321,41 @@ impl Locks {
             let Some(inode) = inode else { continue };
             let twice = self.inodes[..i].iter().flatten().any(|earlier| Arc::ptr_eq(earlier, inode));
             if !twice {
-                guards[i] = Some(inode.content.write());
+                guards[i] = Some(exclusive(&inode.content));
             }
         }
         guards
+    }
+}
+
+/// Locks a content whose readers go on for as long as they come: those who come later wait.
+fn exclusive(content: &base::sync::RwLock<()>) -> ContentGuard<'_> {
+    content.upgradeable_read().upgrade()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use base::sync::RwLock;
+
+    use super::exclusive;
+
+    #[test]
+    fn a_reader_does_not_pass_a_change_that_waits() {
+        let content = RwLock::new(());
+        thread::scope(|scope| {
+            let first = content.read();
+            let change = scope.spawn(|| drop(exclusive(&content)));
+            let begin = Instant::now();
+            while content.try_read().is_some() {
+                assert!(begin.elapsed() < Duration::from_secs(60), "readers go on passing it");
+                thread::yield_now();
+            }
+            drop(first);
+            change.join().unwrap();
+            assert!(content.try_read().is_some());
+        });
     }
 }
