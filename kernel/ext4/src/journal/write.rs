@@ -150,12 +150,14 @@ impl Journal {
     /// How many blocks of the log a transaction takes at most.
     pub(super) fn blocks_of(&self, buffers: usize, revoked: usize) -> Option<u32> {
         let size = self.sb.block_size();
-        let per_descriptor =
-            ((self.sb.tail() - HEADER - UUID_SIZE) / self.sb.tag_size()).min(self.scratch.len() / size - 1);
+        let capacity = self.scratch.len() / size;
+        let per_descriptor = ((self.sb.tail() - HEADER - UUID_SIZE) / self.sb.tag_size()).min(capacity - 1);
         let per_revoke = (self.sb.tail() - REVOKE_HEADER) / self.sb.revoked_size();
-        // One descriptor more may be begun for the end of the scratch behind revoked blocks.
-        let blocks = buffers + buffers.div_ceil(per_descriptor) + revoked.div_ceil(per_revoke) + 2;
-        u32::try_from(blocks).ok()
+        let blocks = buffers + buffers.div_ceil(per_descriptor) + revoked.div_ceil(per_revoke);
+        // Each time that the scratch is written out, with one block of it empty at most, a descriptor ends before it is full; and
+        // those add to what is written.
+        let refills = blocks / (capacity - 2);
+        u32::try_from(blocks + refills + 2).ok()
     }
 
     /// Makes a transaction durable: `buffers`, sorted by their numbers, and the blocks that it revokes. File data that it
@@ -213,5 +215,49 @@ impl Journal {
             self.logged.insert(buffer.block());
         }
         self.advance_tail(cache)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::vec::Vec;
+
+    use block::{Dirty, MemoryDisk};
+    use vfs::{FsContext, Timestamp};
+
+    use crate::format::{FormatOptions, format};
+    use crate::{Ext4, MountOptions};
+
+    #[test]
+    fn a_transaction_takes_no_more_of_the_log_than_was_counted() {
+        const NOW: Timestamp = Timestamp { secs: 1_700_000_000, nanos: 0 };
+        for block_size in [1024, 2048, 4096] {
+            let disk = Arc::new(MemoryDisk::new(512 << 20));
+            let options = FormatOptions { block_size, ..FormatOptions::new([7; 32], NOW) };
+            format(&*disk, &options).unwrap();
+            let context = FsContext { dev: 1, clock: Arc::new(|| NOW) };
+            let fs = Ext4::mount(disk, context, MountOptions::default()).unwrap();
+            let mut core = fs.core.lock();
+            let journal = core.journal.as_mut().unwrap();
+            let most = journal.sb.ring() as usize * 3 / 4;
+            for (count, revoked) in [(1, 0), (125, 3), (126, 0), (503, 1), (1509, 0), (1540, 700), (3100, 1)] {
+                if count > most {
+                    continue;
+                }
+                // The end of the disk, where nothing is: none of it is brought there.
+                let first = fs.cache.blocks() - count as u64;
+                let buffers: Vec<_> = (first..fs.cache.blocks()).map(|block| fs.cache.create(block).unwrap()).collect();
+                buffers.iter().for_each(|buffer| drop(fs.cache.write(buffer, Dirty::Held)));
+                let revoked: Vec<u64> = (0..revoked).collect();
+                journal.empty(&fs.cache).unwrap();
+                let before = journal.used;
+                let counted = journal.blocks_of(count, revoked.len()).unwrap();
+                journal.commit(&fs.cache, &buffers, &revoked, NOW).unwrap();
+                let taken = journal.used - before;
+                assert!(taken <= counted, "{count} blocks of {block_size}: {taken}, counted {counted}");
+                assert!(counted - taken <= 3 + counted / 60, "{count} blocks of {block_size}: {taken} of {counted}");
+            }
+        }
     }
 }
