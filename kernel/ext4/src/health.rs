@@ -7,10 +7,8 @@ use block::SECTOR_SIZE;
 use vfs::{Errno, Error, Result, Timestamp};
 
 use crate::bytes::{le16, le32, put, put8, put16, put32};
-use crate::error::MountError;
 use crate::fs::Ext4;
-use crate::mount::read_superblock;
-use crate::superblock::{self, STATE_ERROR, SUPERBLOCK_OFFSET, field};
+use crate::superblock::{self, STATE_ERROR, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, field};
 
 const WRITABLE: u8 = 0;
 const READ_ONLY: u8 = 1;
@@ -137,17 +135,15 @@ impl Ext4 {
     }
 
     /// Puts the failure into the superblock on the disk at once, for there may be no later. Nothing else of it changes: what
-    /// memory has of it belongs to a transaction. A replay of the journal keeps these fields.
-    fn record_failure(&self) -> core::result::Result<(), MountError> {
-        let device = &**self.cache.device();
-        let mut raw = read_superblock(device)?;
-        if let Some(failure) = self.health.failure() {
-            let state = le16(&raw, field::STATE) | STATE_ERROR;
-            put16(&mut raw, field::STATE, state);
-            failure.store(&mut raw);
-            superblock::seal(&mut raw);
-            device.write_durable(SUPERBLOCK_OFFSET / SECTOR_SIZE as u64, &raw)?;
-        }
-        Ok(())
+    /// memory has of it belongs to a transaction, and a checkpoint may be bringing it there just now. A replay of the journal keeps these fields.
+    fn record_failure(&self) -> Result<()> {
+        let Some(failure) = self.health.failure() else { return Ok(()) };
+        let mut raw = [0; SUPERBLOCK_SIZE];
+        self.cache.amend(SUPERBLOCK_OFFSET / SECTOR_SIZE as u64, &mut raw, |raw| {
+            let state = le16(raw, field::STATE) | STATE_ERROR;
+            put16(raw, field::STATE, state);
+            failure.store(raw);
+            superblock::seal(raw);
+        })
     }
 }

@@ -230,6 +230,18 @@ impl BufferCache {
         result
     }
 
+    /// Changes `bytes` from `sector` on of the device itself, durably, with none of the cache's own writes in between: what
+    /// those bring there is not undone. Cached blocks stay as they are.
+    ///
+    /// # Errors
+    /// `EIO`.
+    pub fn amend(&self, sector: u64, bytes: &mut [u8], change: impl FnOnce(&mut [u8])) -> Result<()> {
+        let _turn = self.writer.lock();
+        self.device.read(sector, bytes)?;
+        change(bytes);
+        self.device.write_durable(sector, bytes)
+    }
+
     /// Remembers that data was written and not flushed.
     pub(super) fn note_written(&self) {
         self.written.fetch_max(self.epoch(), Ordering::AcqRel);
