@@ -12,7 +12,7 @@ use vfs::{Errno, Error, Result};
 use crate::bytes::{le32, put32};
 use crate::dir::block::Entries;
 use crate::dir::names::CREDITS;
-use crate::extent::{Mapping, State};
+use crate::extent::{Mapping, Progress, State};
 use crate::features::RoCompat;
 use crate::fs::Ext4;
 use crate::inode::Inode;
@@ -38,6 +38,7 @@ impl Ext4 {
             }
             match self.allocated_inode(ino) {
                 Ok(Some(inode)) => {
+                    self.note_cut(&inode);
                     ino = inode.record.read().dtime;
                     list.push(inode);
                 }
@@ -50,6 +51,15 @@ impl Ext4 {
         }
         list.reverse();
         self.core.lock().orphans = list;
+    }
+
+    /// An orphan with a name is one that was being cut, at its size.
+    fn note_cut(&self, inode: &Inode) {
+        let record = inode.record.read();
+        if record.links != 0 && record.owns_blocks(&self.geometry) {
+            let from = record.size.div_ceil(self.geometry.block_size as u64).min(u64::from(u32::MAX));
+            *inode.cut.lock() = Some(from as u32);
+        }
     }
 
     /// Frees what is on the list.
@@ -75,11 +85,7 @@ impl Ext4 {
             return self.reap(core, inode);
         }
         log::debug!("ext4: finishing the truncation of inode {}", inode.ino);
-        let owns = inode.record.read().owns_blocks(&self.geometry);
-        while owns
-            && self.transact_with(core, CREDITS, inode, |h| h.truncate_step(inode))? == crate::extent::Progress::More
-        {
-        }
+        while self.transact_with(core, CREDITS, inode, |h| h.truncate_step(inode))? == Progress::More {}
         self.transact_with(core, CREDITS, inode, |h| h.remove_orphan(inode))
     }
 
@@ -136,6 +142,7 @@ impl Ext4 {
                 let mut core = self.core.lock();
                 // On the list it is treated like all others, and a second crash finds it there.
                 self.transact_with(&mut core, CREDITS, &inode, |h| h.add_orphan(&inode))?;
+                self.note_cut(&inode);
                 self.finish_orphan(&mut core, &inode)?;
                 self.reap_queued(&mut core);
             }

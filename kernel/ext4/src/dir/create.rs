@@ -84,7 +84,10 @@ impl Handle<'_> {
     /// An inode without a name is about to have one: it leaves the orphan list.
     pub(crate) fn publish_inode(&mut self, inode: &Arc<Inode>) -> Result<()> {
         if inode.is_staged() {
-            self.remove_orphan(inode)?;
+            // One that is being cut is there for that.
+            if !inode.is_being_cut() {
+                self.remove_orphan(inode)?;
+            }
             self.note_published(inode);
         }
         Ok(())

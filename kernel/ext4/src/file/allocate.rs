@@ -34,7 +34,7 @@ impl Ext4 {
         let mut at = first as u32;
         let mut started = false;
         loop {
-            let next = self.transact(CREDITS, &[inode], |h| {
+            let next = self.transact_on_whole(CREDITS, inode, |h| {
                 if inode.has_delayed() {
                     return Ok(None);
                 }
@@ -50,6 +50,10 @@ impl Ext4 {
                     at = h.allocate_step(inode, mode, at, last)?;
                 }
                 let reached = if u64::from(at) >= last { end } else { u64::from(at) * size };
+                let file_size = inode.record.read().size;
+                if grows && reached.min(end) > file_size {
+                    h.zero_tail(inode, file_size)?;
+                }
                 let now = h.now;
                 h.touch_data(inode)?;
                 h.update(inode, |record| {

@@ -1,6 +1,7 @@
 //! Regular files: reading with read-ahead, writing, cutting, and reserving space.
 
 mod allocate;
+mod cut;
 pub(crate) mod delayed;
 mod read;
 mod seek;

@@ -1,9 +1,8 @@
-//! Writes and cuts. Data goes into the cache; the device sees it at write-back.
+//! Writes. Data goes into the cache; the device sees it at write-back.
 //!
 //! A write into a hole is promised space and waits for its place ([`delayed`](super::delayed)); only where space is short it
 //! gets its blocks at once. A write first has all its blocks mapped or promised and the blocks that it covers only in part in
-//! the cache; then it copies, which cannot fail for want of space. Bytes of the last block behind the end of a file
-//! are always zero.
+//! the cache; then it copies, which cannot fail for want of space.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -11,13 +10,13 @@ use alloc::vec::Vec;
 use block::Dirty;
 use vfs::{Errno, Error, Result};
 
-use crate::extent::{Extent, Mapping, Progress, Removed, State};
+use crate::extent::{Extent, Mapping, Removed, State};
 use crate::fs::Ext4;
 use crate::inode::Inode;
 use crate::transaction::{Handle, Try};
 
 /// Metadata blocks that a write may change.
-const CREDITS: usize = 48;
+pub(super) const CREDITS: usize = 48;
 /// The most that one handle writes, so that the transaction and the cache stay in bounds.
 const MAX_WRITE: usize = 4 << 20;
 
@@ -70,7 +69,7 @@ impl Ext4 {
             let mut full = false;
             let result = loop {
                 let mut fits = 0;
-                let result = self.transact(CREDITS, &[inode], |h| h.write(inode, at, part, &mut fits));
+                let result = self.transact_on_whole(CREDITS, inode, |h| h.write(inode, at, part, &mut fits));
                 match result {
                     // A part is better than nothing.
                     Err(error) if error == Errno::ENOSPC && fits > 0 => {
@@ -94,28 +93,6 @@ impl Ext4 {
             self.throttle()?;
         }
         Ok((first.unwrap_or(0), done))
-    }
-
-    /// Cuts or grows a file.
-    pub(crate) fn set_file_len(&self, inode: &Arc<Inode>, len: u64) -> Result<()> {
-        if len > self.geometry.max_file_size() {
-            return Err(Error::new(Errno::EFBIG, "file size"));
-        }
-        let progress = self.transact(CREDITS, &[inode], |h| h.set_len(inode, len))?;
-        if progress == Progress::More {
-            self.finish_truncation(inode)?;
-        }
-        Ok(())
-    }
-
-    /// Goes on freeing what lies behind a file's end; the inode is on the orphan list until it is done.
-    pub(crate) fn finish_truncation(&self, inode: &Arc<Inode>) -> Result<()> {
-        loop {
-            let progress = self.transact(CREDITS, &[inode], |h| h.truncate_step(inode))?;
-            if progress == Progress::Done {
-                return Ok(());
-            }
-        }
     }
 }
 
@@ -164,6 +141,9 @@ impl Handle<'_> {
         let data = &data[..len];
         let now = self.now;
         let end = offset + len as u64;
+        if offset > size {
+            self.zero_tail(inode, size)?;
+        }
         let delays = pieces.iter().any(Piece::is_newly_delayed);
         if end > size || delays {
             self.touch_data(inode)?;
@@ -303,47 +283,6 @@ impl Handle<'_> {
         Ok(())
     }
 
-    fn set_len(&mut self, inode: &Arc<Inode>, len: u64) -> Result<Progress> {
-        let size = inode.record.read().size;
-        let bits = self.fs.geometry.block_bits;
-        let now = self.now;
-        let mut progress = Progress::Done;
-        self.touch_data(inode)?;
-        if len <= size {
-            let from = len.div_ceil(self.fs.geometry.block_size as u64).min(u64::from(u32::MAX)) as u32;
-            self.ensure_extents(inode)?;
-            progress = self.truncate_blocks(inode, from)?;
-            crate::space::window::discard(self.fs, self.core, inode.ino);
-        }
-        self.update(inode, |record| {
-            record.size = len;
-            record.mtime = now;
-            record.ctime = now;
-        })?;
-        if progress == Progress::More {
-            self.add_orphan(inode)?;
-        }
-        // Last, for file data has no way back.
-        let block_end = len.next_multiple_of(1 << bits);
-        if len <= size {
-            let from = len.div_ceil(1 << bits).min(u64::from(u32::MAX)) as u32;
-            self.fs.drop_delayed(self.core, inode, from);
-        }
-        self.zero_bytes(inode, len, block_end.min(size))?;
-        Ok(progress)
-    }
-
-    /// One step of freeing what lies behind the end of a file on the orphan list.
-    pub(crate) fn truncate_step(&mut self, inode: &Arc<Inode>) -> Result<Progress> {
-        let size = inode.record.read().size;
-        let from = size.div_ceil(self.fs.geometry.block_size as u64).min(u64::from(u32::MAX)) as u32;
-        let progress = self.truncate_blocks(inode, from)?;
-        if progress == Progress::Done {
-            self.remove_orphan(inode)?;
-        }
-        Ok(progress)
-    }
-
     /// Makes bytes of one block zero, where it has content.
     pub(crate) fn zero_bytes(&self, inode: &Inode, from: u64, to: u64) -> Result<()> {
         if from >= to {
@@ -359,7 +298,10 @@ impl Handle<'_> {
         let within = from as usize & (size - 1);
         let len = ((to - from) as usize).min(size - within);
         let buffer = self.fs.cache.read(start)?;
-        self.fs.cache.write(&buffer, dirty)[within..within + len].fill(0);
+        let is_zero = buffer.read()[within..within + len].iter().all(|&byte| byte == 0);
+        if !is_zero {
+            self.fs.cache.write(&buffer, dirty)[within..within + len].fill(0);
+        }
         Ok(())
     }
 }

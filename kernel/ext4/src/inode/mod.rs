@@ -55,6 +55,9 @@ pub(crate) struct Inode {
     pub(crate) delayed_blocks: AtomicU32,
     /// Is among the files of [`Core::delayed`](crate::transaction::Core).
     pub(crate) is_delayed: AtomicBool,
+    /// Blocks from this one on are being freed, in more handles than one: the file is on the orphan list, and neither grows
+    /// nor is written to before that has come to its end.
+    pub(crate) cut: Mutex<Option<u32>>,
     /// Data was lost since the last `fsync(2)`.
     pub(crate) lost_data: AtomicBool,
 }
@@ -76,6 +79,7 @@ impl Inode {
             delayed: Mutex::default(),
             delayed_blocks: AtomicU32::new(0),
             is_delayed: AtomicBool::new(false),
+            cut: Mutex::new(None),
             lost_data: AtomicBool::new(false),
         }
     }
@@ -87,6 +91,11 @@ impl Inode {
     /// What the medium shall say of its links: nothing while it is staged, so that a crash frees it.
     pub(crate) fn links_on_disk(&self, record: &Record) -> u32 {
         if self.is_staged() { 0 } else { record.links }
+    }
+
+    /// Whether blocks behind its end are still to be freed.
+    pub(crate) fn is_being_cut(&self) -> bool {
+        self.cut.lock().is_some()
     }
 
     pub(crate) fn is_dir(&self) -> bool {

@@ -201,8 +201,11 @@ impl<'a> Handle<'a> {
         self.core.undo.push(Change::Forgotten(start, count));
     }
 
-    /// Puts an inode without links on the orphan list.
+    /// Puts an inode without links, or one that is being cut, on the orphan list, if it is not there for the other reason.
     pub(crate) fn add_orphan(&mut self, inode: &Arc<Inode>) -> Result<()> {
+        if self.core.orphans.iter().any(|orphan| Arc::ptr_eq(orphan, inode)) {
+            return Ok(());
+        }
         self.touch_superblock()?;
         let next = self.core.orphans.last().map_or(0, |head| head.ino);
         self.update(inode, |record| record.dtime = next)?;
