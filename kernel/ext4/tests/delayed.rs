@@ -296,3 +296,53 @@ fn data_that_can_have_no_place_is_told_by_fsync_once() {
     assert!(fs.is_read_only());
     assert_eq!(file.write_at(0, b"more").unwrap_err(), Errno::EROFS);
 }
+
+/// Every leaf of a large tree is full, and one block into each of them splits them all: there is a place for the nodes of
+/// whatever was taken, and room for them in the log.
+#[test]
+fn blocks_into_many_full_leaves_have_their_places_on_a_disk_nearly_full() {
+    const SIZE: u64 = 1024;
+    /// As many leaves as a leaf has extents.
+    const EXTENTS: u64 = 84 * 84;
+    for spare in [120, 190, 260] {
+        let disk = OLD.disk(16 * MIB);
+        let fs = mount(disk.clone());
+        let file = short::file(&*fs, "f", b"").unwrap();
+        let filler = short::file(&*fs, "filler", b"").unwrap();
+        let reserve = short::file(&*fs, "reserve", b"").unwrap();
+        reserve.allocate(AllocateMode::Extend, 0, spare * SIZE).unwrap();
+        for number in 0..EXTENTS {
+            let at = number * 2 * SIZE;
+            assert_eq!(file.write_at(at, &pattern(at, SIZE as usize)).unwrap() as u64, SIZE);
+        }
+        fs.sync().unwrap();
+        while filler.append(&[7; SIZE as usize]).is_ok_and(|(_, len)| len as u64 == SIZE) {}
+        fs.sync().unwrap();
+        reserve.set_len(0).unwrap();
+        fs.sync().unwrap();
+        let mut taken = Vec::new();
+        for leaf in 0..EXTENTS / 84 {
+            let at = (leaf * 84 + 60) * 2 * SIZE + SIZE;
+            match file.write_at(at, &pattern(at, SIZE as usize)) {
+                Ok(len) => {
+                    assert_eq!(len as u64, SIZE);
+                    taken.push(at);
+                }
+                Err(error) => assert_eq!(error, Errno::ENOSPC),
+            }
+        }
+        assert!(taken.len() > 40, "{spare} blocks: {} taken", taken.len());
+        assert_eq!(file.sync(SyncKind::All), Ok(()), "{spare} blocks");
+        drop((file, filler, reserve));
+        fs.unmount().unwrap();
+        drop(fs);
+        assert_clean(&disk, &format!("{spare} blocks"));
+        let fs = mount(disk);
+        let file = short::open(&*fs, "f").unwrap();
+        for at in taken {
+            let mut found = vec![0; SIZE as usize];
+            file.read_at(at, &mut found).unwrap();
+            assert!(found == pattern(at, SIZE as usize), "{spare} blocks: at {at}");
+        }
+    }
+}

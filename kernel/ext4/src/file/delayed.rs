@@ -10,15 +10,18 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem;
 use core::sync::atomic::Ordering;
 
 use block::UNPLACED;
 use vfs::{Errno, Result};
 
 use super::write::Delays;
+use crate::extent::node::{Header, capacity};
 use crate::extent::{Extent, Mapping, Removed, State};
 use crate::fs::Ext4;
 use crate::inode::Inode;
+use crate::space::Share;
 use crate::transaction::{Core, Handle, Locks, Try};
 
 /// Stretches that one handle places at most.
@@ -31,6 +34,7 @@ const INODES: u32 = 1 << 31;
 pub(crate) struct Delayed {
     stretches: Vec<(u32, u32)>,
     blocks: u32,
+    promised: Share,
 }
 
 /// Blocks of a file in a row that got a place in a row.
@@ -49,11 +53,6 @@ enum Room {
 }
 
 impl Delayed {
-    /// How many blocks there are.
-    pub(crate) fn blocks(&self) -> u32 {
-        self.blocks
-    }
-
     /// The stretch that begins at or before `block`, by its index.
     fn before(&self, block: u32) -> Option<usize> {
         self.stretches.partition_point(|&(start, _)| start <= block).checked_sub(1)
@@ -148,8 +147,12 @@ impl Ext4 {
         }
     }
 
-    fn per_node(&self) -> usize {
-        crate::extent::node::capacity(self.geometry.block_size)
+    /// What is to be promised for a file with so much data without a place.
+    fn share(&self, inode: &Inode, blocks: u32, stretches: usize) -> Share {
+        /// Of a block map that will become a tree.
+        const UNKNOWN: u16 = 2;
+        let depth = Header::parse(&inode.record.read().map, None).map_or(UNKNOWN, |header| header.depth);
+        Share::of(blocks, stretches, depth, capacity(self.geometry.block_size))
     }
 
     /// Forgets a file's data without a place from block `from` on. `content` is held exclusively, or nobody has the file.
@@ -158,17 +161,17 @@ impl Ext4 {
             return;
         }
         let mut delayed = inode.delayed.lock();
-        let before = delayed.blocks;
         while let Some((start, len)) = delayed.remove_last(from) {
             self.cache.forget(Self::unplaced(inode, start), u64::from(len));
         }
-        self.note_delayed(core, inode, before, delayed.blocks);
+        self.promise(core, inode, &mut delayed);
     }
 
-    /// Keeps the counts.
-    fn note_delayed(&self, core: &mut Core, inode: &Inode, before: u32, after: u32) {
-        core.promise(before, after, self.per_node());
-        inode.delayed_blocks.store(after, Ordering::Relaxed);
+    /// Promises what a file's data without a place needs by now, and keeps the counts.
+    fn promise(&self, core: &mut Core, inode: &Inode, delayed: &mut Delayed) {
+        let share = self.share(inode, delayed.blocks, delayed.stretches.len());
+        core.promise(mem::replace(&mut delayed.promised, share), share);
+        inode.delayed_blocks.store(delayed.blocks, Ordering::Relaxed);
         self.delayed_blocks.store(core.promised.data, Ordering::Relaxed);
     }
 
@@ -178,10 +181,14 @@ impl Ext4 {
     }
 
     /// Metadata blocks that change about when data without a place gets it: a node of each file's tree and one for each half
-    /// node of pieces, bitmaps and descriptors.
+    /// node of pieces, full nodes and what they split into, bitmaps and descriptors.
     pub(crate) fn placing_credits(&self, core: &Core) -> usize {
         let blocks = core.promised.data as usize;
-        core.delayed.len() + blocks / (self.per_node() / 2) + 2 * blocks.min(core.groups.len())
+        let splits = core.promised.splits as usize;
+        core.delayed.len()
+            + blocks / (capacity(self.geometry.block_size) / 2)
+            + 2 * splits
+            + 2 * blocks.min(core.groups.len())
     }
 
     /// Gives all data without a place its place, in the running transaction.
@@ -204,8 +211,7 @@ impl Ext4 {
         let mut room = Room::ToGrow;
         while inode.has_delayed() {
             // The promise is kept now: what it holds may be taken.
-            let blocks = inode.delayed_blocks.load(Ordering::Relaxed);
-            core.promise(blocks, 0, self.per_node());
+            core.promise(mem::take(&mut inode.delayed.lock().promised), Share::default());
             let result = self.run(core, &locks, Try::Last, |h| h.place_delayed(inode, room));
             match result {
                 Ok(()) => {}
@@ -214,21 +220,18 @@ impl Ext4 {
                     room = Room::None;
                 }
                 Err(error) if error == Errno::ENOMEM => {
-                    core.promise(0, blocks, self.per_node());
+                    self.promise(core, inode, &mut inode.delayed.lock());
                     return Err(error);
                 }
                 Err(error) => {
                     log::error!("ext4: data of inode {} has no place and is lost: {error}", inode.ino);
                     inode.lost_data.store(true, Ordering::Relaxed);
-                    core.promise(0, blocks, self.per_node());
                     self.drop_delayed(core, inode, 0);
                     break;
                 }
             }
-            let left = inode.delayed_blocks.load(Ordering::Relaxed);
-            core.promise(0, left, self.per_node());
+            self.promise(core, inode, &mut inode.delayed.lock());
         }
-        self.delayed_blocks.store(core.promised.data, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -239,18 +242,29 @@ impl Handle<'_> {
     pub(super) fn delays(&self, inode: &Inode, more: u32) -> Delays {
         /// Blocks that are left for what happens meanwhile.
         const MARGIN: u64 = 64;
-        let need = u64::from(more) + crate::space::nodes_for(more, self.fs.per_node());
+        let need = {
+            let delayed = inode.delayed.lock();
+            let stretches = delayed.stretches.len() + more.div_ceil(2) as usize;
+            let share = self.fs.share(inode, delayed.blocks.saturating_add(more), stretches);
+            share.blocks().saturating_sub(delayed.promised.blocks())
+        };
         if inode.ino < INODES && self.core.available() >= need + MARGIN { Delays::Yes } else { Delays::No }
     }
 
     /// Notes that blocks of a hole have data without a place now.
     pub(super) fn delay(&mut self, inode: &Arc<Inode>, block: u32, len: u32) {
         let mut delayed = inode.delayed.lock();
-        let before = delayed.blocks();
         delayed.insert(block, len);
-        self.fs.note_delayed(self.core, inode, before, delayed.blocks());
+        self.fs.promise(self.core, inode, &mut delayed);
         if !inode.is_delayed.swap(true, Ordering::Relaxed) {
             self.core.delayed.push(inode.clone());
+        }
+    }
+
+    /// A file's tree has changed, and with it what its data without a place needs.
+    pub(super) fn renew_promise(&mut self, inode: &Inode) {
+        if inode.has_delayed() {
+            self.fs.promise(self.core, inode, &mut inode.delayed.lock());
         }
     }
 
@@ -311,7 +325,7 @@ mod tests {
         delayed.insert(15, 5);
         assert_eq!(delayed.stretches, [(5, 1), (10, 15)]);
         delayed.insert(6, 4);
-        assert_eq!((delayed.stretches.as_slice(), delayed.blocks()), (&[(5, 20)][..], 20));
+        assert_eq!((delayed.stretches.as_slice(), delayed.blocks), (&[(5, 20)][..], 20));
         delayed.insert(40, 2);
         assert_eq!(delayed.at(0), Err(Some(5)));
         assert_eq!(delayed.at(5), Ok(20));
@@ -323,8 +337,8 @@ mod tests {
         assert_eq!(delayed.remove_last(22), Some((40, 2)));
         assert_eq!(delayed.remove_last(22), Some((22, 3)));
         assert_eq!(delayed.remove_last(22), None);
-        assert_eq!((delayed.stretches.as_slice(), delayed.blocks()), (&[(8, 14)][..], 14));
+        assert_eq!((delayed.stretches.as_slice(), delayed.blocks), (&[(8, 14)][..], 14));
         assert_eq!(delayed.remove_last(0), Some((8, 14)));
-        assert_eq!((delayed.remove_last(0), delayed.blocks()), (None, 0));
+        assert_eq!((delayed.remove_last(0), delayed.blocks), (None, 0));
     }
 }

@@ -159,6 +159,7 @@ impl Handle<'_> {
             }
         }
         copied?;
+        self.renew_promise(inode);
         self.update(inode, |record| {
             record.size = record.size.max(end);
             record.mtime = now;

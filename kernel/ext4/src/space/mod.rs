@@ -12,7 +12,7 @@ pub(crate) mod window;
 
 use crate::group::Group;
 use crate::superblock::Geometry;
-pub(crate) use promised::{Promised, nodes_for};
+pub(crate) use promised::{Promised, Share};
 pub(crate) use window::Window;
 
 /// Takes free blocks out of the allocator's sight.
