@@ -64,10 +64,6 @@ impl Ext4Node {
             _ => Err(other_filesystem()),
         }
     }
-
-    fn node_of(&self, inode: &Arc<Inode>) -> Node {
-        self.fs.node(inode).to_node()
-    }
 }
 
 impl NodeOps for Ext4Node {
@@ -210,7 +206,7 @@ impl DirOps for Ext4Node {
     }
 
     fn create(&self, name: Name<'_>, new: &NewNode<'_>) -> Result<Node> {
-        self.fs.create(&self.inode, name.as_bytes(), new).map(|inode| self.node_of(&inode))
+        self.fs.create(&self.inode, name.as_bytes(), new).map(Ext4Node::to_node)
     }
 
     fn create_unnamed(&self, new: &NewNode<'_>) -> Result<Node> {
@@ -252,7 +248,7 @@ impl DirOps for Ext4Node {
 
 impl UpperDir for Ext4Node {
     fn stage(&self, new: &NewNode<'_>) -> Result<Node> {
-        self.fs.create_unnamed(&self.inode, new).map(|inode| self.node_of(&inode))
+        self.fs.create_unnamed(&self.inode, new).map(Ext4Node::to_node)
     }
 
     fn publish(&self, name: Name<'_>, node: &Node, how: &Publish<'_>) -> Result<()> {
@@ -261,7 +257,7 @@ impl UpperDir for Ext4Node {
     }
 
     fn create_over(&self, name: Name<'_>, new: &NewNode<'_>) -> Result<Node> {
-        self.fs.create_over(&self.inode, name.as_bytes(), new).map(|inode| self.node_of(&inode))
+        self.fs.create_over(&self.inode, name.as_bytes(), new).map(Ext4Node::to_node)
     }
 
     fn link_over(&self, name: Name<'_>, node: &Node) -> Result<()> {

@@ -14,6 +14,7 @@ use crate::dir::names::{CREDITS, Emptiness, LINK_MAX, is_whiteout};
 use crate::dir::{Creation, Entry};
 use crate::fs::Ext4;
 use crate::inode::Inode;
+use crate::node::Ext4Node;
 use crate::transaction::Handle;
 
 /// What is at a name before a new entry comes there.
@@ -53,7 +54,7 @@ impl Ext4 {
     }
 
     /// Creates an entry and its inode, over a whiteout if there is one.
-    pub(crate) fn create_over(&self, dir: &Arc<Inode>, name: &[u8], new: &NewNode<'_>) -> Result<Arc<Inode>> {
+    pub(crate) fn create_over(&self, dir: &Arc<Inode>, name: &[u8], new: &NewNode<'_>) -> Result<Arc<Ext4Node>> {
         self.transact(CREDITS, &[dir], |h| {
             h.fs.check_alive(dir)?;
             let place = h.place(dir, name, Over::Whiteout)?;
@@ -63,7 +64,7 @@ impl Ext4 {
             }
             h.put(dir, name, place, &inode)?;
             h.touch_times(dir)?;
-            Ok(inode)
+            Ok(h.fs.node(&inode))
         })
     }
 

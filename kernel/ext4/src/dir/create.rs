@@ -9,6 +9,7 @@ use crate::extent::{Extent, Removed, State};
 use crate::fs::Ext4;
 use crate::inode::Inode;
 use crate::inode::record::{MAP_SIZE, Record, flag};
+use crate::node::Ext4Node;
 use crate::transaction::{Handle, Seal};
 
 /// What becomes of a new inode.
@@ -21,8 +22,8 @@ pub(crate) enum Creation {
 }
 
 impl Ext4 {
-    /// Creates an entry and its inode.
-    pub(crate) fn create(&self, dir: &Arc<Inode>, name: &[u8], new: &NewNode<'_>) -> Result<Arc<Inode>> {
+    /// Creates an entry and its inode. It is held before anybody else can find it and take its name away.
+    pub(crate) fn create(&self, dir: &Arc<Inode>, name: &[u8], new: &NewNode<'_>) -> Result<Arc<Ext4Node>> {
         self.transact(CREDITS, &[dir], |h| {
             h.fs.check_alive(dir)?;
             if h.fs.find(dir, name)?.is_some() {
@@ -31,13 +32,13 @@ impl Ext4 {
             let inode = h.new_inode(dir, new, Creation::Named)?;
             h.name(dir, name, &inode)?;
             h.touch_times(dir)?;
-            Ok(inode)
+            Ok(h.fs.node(&inode))
         })
     }
 
     /// Creates an inode without a name.
-    pub(crate) fn create_unnamed(&self, dir: &Arc<Inode>, new: &NewNode<'_>) -> Result<Arc<Inode>> {
-        self.transact(CREDITS, &[dir], |h| h.new_inode(dir, new, Creation::Staged))
+    pub(crate) fn create_unnamed(&self, dir: &Arc<Inode>, new: &NewNode<'_>) -> Result<Arc<Ext4Node>> {
+        self.transact(CREDITS, &[dir], |h| h.new_inode(dir, new, Creation::Staged).map(|inode| h.fs.node(&inode)))
     }
 
     /// Gives an inode one more name.

@@ -144,7 +144,7 @@ mod tests {
     /// The file `name` with more leaves than one handle empties.
     fn scattered(fs: &Ext4, name: &[u8]) -> Arc<Inode> {
         let root = fs.inode(ROOT_INO).unwrap();
-        let inode = fs.create(&root, name, &vfs::NewNode::new(vfs::NewKind::File, 0o644)).unwrap();
+        let inode = fs.create(&root, name, &vfs::NewNode::new(vfs::NewKind::File, 0o644)).unwrap().inode.clone();
         for block in 0..3000 {
             fs.write_file(&inode, Position::At(block * 2048), &[1]).unwrap();
         }

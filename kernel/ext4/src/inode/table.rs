@@ -3,6 +3,7 @@
 use alloc::sync::{Arc, Weak};
 
 use base::sync::Mutex;
+use block::Buffer;
 use hashbrown::HashMap;
 use vfs::{Errno, Error, Result};
 
@@ -74,12 +75,22 @@ impl Ext4 {
         if let Some(inode) = self.inodes.get(ino) {
             return Ok(inode);
         }
-        let record = self.read_record(ino)?;
+        let (buffer, offset) = self.record_buffer(ino)?;
+        self.load(ino, &buffer, offset).map_err(|error| self.failed(error))
+    }
+
+    /// Puts an inode into the table, unless somebody was faster. The record is parsed with the table locked: another thread
+    /// may have loaded, changed, committed and released the inode since its block was read.
+    fn load(&self, ino: u32, buffer: &Buffer, offset: usize) -> Result<Arc<Inode>> {
+        let mut slots = self.inodes.slots.lock();
+        if let Some(slot) = slots.get(&ino) {
+            return Ok(slot.inode.clone());
+        }
+        let record = Record::parse(&buffer.read()[offset..offset + self.geometry.inode_size], &self.geometry, ino)?;
         let seed = self.geometry.inode_seed(ino, record.generation);
         let inode = Arc::new(Inode::new(ino, seed, record));
-        let mut slots = self.inodes.slots.lock();
-        // Somebody may have been faster.
-        Ok(slots.entry(ino).or_insert_with(|| Slot::new(inode)).inode.clone())
+        slots.insert(ino, Slot::new(inode.clone()));
+        Ok(inode)
     }
 
     /// What the outside holds of an inode: one for all.
@@ -99,7 +110,7 @@ impl Ext4 {
         ino == ROOT_INO || (self.geometry.first_inode..=self.geometry.inodes).contains(&ino)
     }
 
-    /// The block of the inode table that holds a record, and the offset within.
+    /// The number of the block of the inode table that holds a record, and the offset within.
     pub(crate) fn record_location(&self, ino: u32) -> (u64, usize) {
         let (group, index) = self.geometry.inode_location(ino);
         let per_block = self.geometry.inodes_per_block();
@@ -107,7 +118,8 @@ impl Ext4 {
         (block, (index % per_block) as usize * self.geometry.inode_size)
     }
 
-    fn read_record(&self, ino: u32) -> Result<Record> {
+    /// The block of the inode table that holds a record, and the offset within.
+    fn record_buffer(&self, ino: u32) -> Result<(Buffer, usize)> {
         if ino == 0 || ino > self.geometry.inodes {
             return Err(self.corrupt("ext4: inode number out of range"));
         }
@@ -124,9 +136,7 @@ impl Ext4 {
                 self.cache.read(block).map_err(|error| self.failed(error))?
             }
         };
-        let bytes = buffer.read();
-        let raw = &bytes[offset..offset + self.geometry.inode_size];
-        Record::parse(raw, &self.geometry, ino).map_err(|error| self.failed(error))
+        Ok((buffer, offset))
     }
 
     /// An inode that a name or a handle leads to: allocated and linked.
@@ -146,5 +156,52 @@ impl InodeTable {
     /// Lets go of every inode that nobody uses.
     pub(crate) fn sweep(&self) {
         self.slots.lock().retain(|_, slot| slot.is_open() || Arc::strong_count(&slot.inode) > 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::time::Timestamp;
+    use block::MemoryDisk;
+    use vfs::{FileSystem, FsContext, NewKind, NewNode};
+
+    use super::*;
+    use crate::MountOptions;
+    use crate::format::{FormatOptions, format};
+
+    const NOW: Timestamp = Timestamp { secs: 1_800_000_000, nanos: 5 };
+
+    #[test]
+    fn an_inode_that_changed_while_its_block_was_read_is_loaded_as_it_is_now() {
+        let disk = Arc::new(MemoryDisk::new(16 << 20));
+        format(&*disk, &FormatOptions::new([0x5a; 32], NOW)).unwrap();
+        let context = FsContext { dev: 1, clock: Arc::new(|| NOW) };
+        let fs = Ext4::mount(disk, context, MountOptions::default()).unwrap();
+        let root = fs.inode(ROOT_INO).unwrap();
+        let ino = fs.create(&root, b"f", &NewNode::new(NewKind::File, 0o644)).unwrap().inode.ino;
+        fs.sync().unwrap();
+        let (buffer, offset) = fs.record_buffer(ino).unwrap();
+        // Another thread loads, changes, commits and releases it.
+        let inode = fs.inode(ino).unwrap();
+        fs.set_file_len(&inode, 4711).unwrap();
+        drop(inode);
+        fs.sync().unwrap();
+        fs.inodes.sweep();
+        assert!(fs.inodes.get(ino).is_none());
+        assert_eq!(fs.load(ino, &buffer, offset).unwrap().record.read().size, 4711);
+    }
+
+    #[test]
+    fn a_new_inode_is_held_from_the_moment_that_it_has_a_name() {
+        let disk = Arc::new(MemoryDisk::new(16 << 20));
+        format(&*disk, &FormatOptions::new([0x5a; 32], NOW)).unwrap();
+        let context = FsContext { dev: 1, clock: Arc::new(|| NOW) };
+        let fs = Ext4::mount(disk, context, MountOptions::default()).unwrap();
+        let root = fs.inode(ROOT_INO).unwrap();
+        let node = fs.create(&root, b"f", &NewNode::new(NewKind::File, 0o644)).unwrap();
+        // Before its creator has done anything with it, it loses the name.
+        fs.remove(&root, b"f", vfs::Expect::NonDir).unwrap();
+        assert_eq!(node.inode.record.read().dtime, 0, "it is not freed");
+        assert!(fs.inodes.is_open(&node.inode));
     }
 }
