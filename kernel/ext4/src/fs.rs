@@ -162,9 +162,11 @@ impl Ext4 {
         if self.cache.queued_bytes() + delayed > limit / DIRTY_SHARE || self.cache.pinned_bytes() + delayed > limit {
             if delayed > 0 {
                 let mut core = self.core.lock();
-                self.make_room(&mut core, 0)?;
-                self.place_all(&mut core)?;
-                self.check_not_aborted()?;
+                match self.make_room(&mut core, 0).and_then(|()| self.place_all(&mut core)) {
+                    // What has its place is written all the same: that gives memory back.
+                    Err(error) if error != Errno::ENOMEM => return Err(error),
+                    _ => self.check_not_aborted()?,
+                }
             }
             self.cache.write_back().inspect_err(|&error| self.abort(error))?;
         }
