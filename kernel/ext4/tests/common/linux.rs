@@ -29,6 +29,7 @@ fn retry(times: u32, program: &str, args: &[&str]) {
 
 /// A mounted image; unmounted at the end.
 pub struct Mount {
+    image: PathBuf,
     at: PathBuf,
     mounted: bool,
 }
@@ -40,7 +41,8 @@ impl Mount {
         let options = format!("loop,{options}");
         // Another process may snatch the loop device that `mount` has found free.
         retry(50, "mount", &["-t", "ext4", "-o", &options, arg(image), arg(&at)]);
-        Self { at, mounted: true }
+        let image = image.canonicalize().expect("it has just been mounted");
+        Self { image, at, mounted: true }
     }
 
     /// Where.
@@ -65,6 +67,19 @@ impl Mount {
         self.sync();
         // A child that another test is starting may hold one of our files until it runs its program.
         retry(100, "umount", &[arg(&self.at)]);
+        self.wait_for_the_loop_device();
+    }
+
+    /// A mount namespace that another process made while this was mounted has a copy of the mount. For as long as it lives Linux has the
+    /// image mounted, writes to it behind our back, and answers the next mount with what it has in memory.
+    fn wait_for_the_loop_device(&self) {
+        for _ in 0..1200 {
+            if !is_attached(&self.image) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        panic!("{}: unmounted, and still in use by another mount namespace", self.image.display());
     }
 }
 
@@ -75,4 +90,13 @@ impl Drop for Mount {
             run("umount", &["-l", arg(&self.at)]);
         }
     }
+}
+
+/// Whether a loop device has the image.
+fn is_attached(image: &Path) -> bool {
+    let Ok(devices) = std::fs::read_dir("/sys/block") else { return false };
+    devices.flatten().any(|device| {
+        let backing = std::fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
+        Path::new(backing.trim_end()) == image
+    })
 }
