@@ -93,7 +93,8 @@ fn a_journal_of_linux_is_replayed_to_the_same_bytes_as_e2fsck_does() {
         let (map, block_size) = (journal_map(&scratch), block_size(&image));
         let disk = MemoryDisk::from_image(&image);
         let done = recover(&disk, &map, block_size, (image.len() / block_size) as u64).unwrap();
-        assert!(done.transactions > 0 && done.blocks > 10, "{tag}: {done:?}");
+        // How much Linux leaves in the log depends on when it last wrote the log back by itself.
+        assert!(done.transactions > 0 && done.blocks > 0, "{tag}: {done:?}");
 
         run("e2fsck -E journal_only -y dirty", &scratch.0).unwrap();
         let expected = fs::read(scratch.0.join("dirty")).unwrap();
