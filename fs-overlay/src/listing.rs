@@ -16,6 +16,8 @@ use vfs::{Cookie, DirEntry, DirOps, DirSink, Errno, Error, FileType, Name, NameB
 
 /// How many listings stay in memory without being used.
 const RECENT: usize = 16;
+/// How many names they have together, those of the newest not counted.
+const RECENT_NAMES: usize = 1 << 16;
 
 /// How many names that came a listing takes before it is better made anew: these, and a share of its size.
 const ADDED_MAX: usize = 64;
@@ -151,12 +153,21 @@ struct Recent {
 impl RecentListings {
     /// Keeps a listing for a while.
     pub(crate) fn keep(&self, listing: Arc<Listing>) {
+        let mut gone: [Option<Arc<Listing>>; RECENT] = Default::default();
         let mut recent = self.0.lock();
-        let next = recent.next;
-        let old = recent.listings[next].replace(listing);
-        recent.next = (next + 1) % RECENT;
+        let newest = recent.next;
+        gone[newest] = recent.listings[newest].replace(listing);
+        recent.next = (newest + 1) % RECENT;
+        let mut names = 0;
+        for age in 1..RECENT {
+            let place = (newest + RECENT - age) % RECENT;
+            names += recent.listings[place].as_ref().map_or(0, |listing| listing.entries.len());
+            if names > RECENT_NAMES {
+                gone[place] = recent.listings[place].take();
+            }
+        }
         drop(recent);
-        drop(old);
+        drop(gone);
     }
 }
 
@@ -411,5 +422,35 @@ mod tests {
             assert_eq!(listed.len(), count);
             assert!(listed.is_sorted_by(|a, b| a.1 < b.1));
         }
+    }
+
+    #[test]
+    fn listings_of_large_directories_do_not_pile_up() {
+        let listing = |count: u64| {
+            let entry = |cookie| Listed {
+                cookie,
+                ino: cookie,
+                name_at: 0,
+                name_len: 1,
+                kind: FileType::File,
+                is_there: AtomicBool::new(true),
+            };
+            Arc::new(Listing {
+                names: b"x".to_vec(),
+                entries: (0..count).map(entry).collect(),
+                added: Mutex::new(Vec::new()),
+            })
+        };
+        let recent = RecentListings::default();
+        let kept: Vec<_> = [100, 100_000, 40_000, 20_000, 90_000]
+            .map(|count| {
+                let listing = listing(count);
+                recent.keep(listing.clone());
+                Arc::downgrade(&listing)
+            })
+            .into_iter()
+            .collect();
+        let there: Vec<bool> = kept.iter().map(|listing| listing.upgrade().is_some()).collect();
+        assert_eq!(there, [false, false, true, true, true]);
     }
 }

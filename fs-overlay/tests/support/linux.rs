@@ -43,11 +43,13 @@ impl Linux {
             return None;
         }
         #[expect(deprecated, reason = "only the mount namespace is unshared, which no other thread relies on")]
-        if let Err(error) = rustix::thread::unshare(UnshareFlags::NEWNS) {
+        let unshared = rustix::thread::unshare(UnshareFlags::NEWNS);
+        // Not where `/` is no mount point, in a chroot: what is mounted would be seen outside.
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        if let Err(error) = unshared.and_then(|()| rustix::mount::mount_change("/", private)) {
             println!("SKIPPED: no mount namespace to compare with Linux's overlayfs in: {error}");
             return None;
         }
-        rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let root = std::env::temp_dir().join(format!("strata-overlay-{}-{count}", std::process::id()));
         fs::create_dir_all(&root).unwrap();

@@ -33,11 +33,13 @@ impl Place {
             return None;
         }
         #[expect(deprecated, reason = "only the mount namespace is unshared, which no other thread relies on")]
-        if let Err(error) = rustix::thread::unshare(UnshareFlags::NEWNS) {
+        let unshared = rustix::thread::unshare(UnshareFlags::NEWNS);
+        // Not where `/` is no mount point, in a chroot: what is mounted would be seen outside.
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        if let Err(error) = unshared.and_then(|()| rustix::mount::mount_change("/", private)) {
             println!("SKIPPED: no mount namespace to mount in: {error}");
             return None;
         }
-        rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let root = std::env::temp_dir().join(format!("strata-mount-{}-{count}", std::process::id()));
         for dir in ["firmware", "mnt"] {
