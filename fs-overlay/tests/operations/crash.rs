@@ -5,20 +5,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use block::{RecordingDisk, Survival, WriteCache};
-use fs_overlay::{Layer, Layers, Options, OverlayFs};
-use vfs::FileSystem;
+use fs_overlay::{Layer, Layers, MetacopyMode, Options, OverlayFs, RedirectMode};
+use vfs::{FileSystem, OpenIntent, SetAttr, SyncKind};
 
 use crate::faults::{OPERATIONS, Operation, lower, prepare};
 use crate::support::disk::Disk;
 use crate::support::{Detail, Tree, context, number, ram};
 
 fn merged(ext4: &Arc<dyn FileSystem>, lower: &Arc<dyn FileSystem>) -> Arc<OverlayFs> {
+    merged_with(ext4, lower, Options::default())
+}
+
+fn merged_with(ext4: &Arc<dyn FileSystem>, lower: &Arc<dyn FileSystem>, options: Options) -> Arc<OverlayFs> {
     let layers = Layers {
         upper: Some(Disk::layer(ext4, "u")),
         work: Some(Disk::layer(ext4, "w")),
         lowers: vec![Layer::of(lower.clone())],
     };
-    OverlayFs::mount(context(), layers, Options::default()).unwrap()
+    OverlayFs::mount(context(), layers, options).unwrap()
 }
 
 fn dump(fs: &OverlayFs) -> BTreeMap<String, String> {
@@ -79,4 +83,53 @@ fn every_operation_over_ext4_has_wholly_happened_or_not_at_all_wherever_it_is_cu
         cut_everywhere(&base, &below, operation, &mut cuts);
     }
     println!("{cuts} cuts in {} operations", OPERATIONS.len());
+}
+
+/// Whether a file that was copied up, overwritten and synced survives a power cut right after the sync.
+fn overwrite_and_cut(options: Options, before: fn(&Tree), sync: SyncKind) {
+    let below: Arc<dyn FileSystem> = ram();
+    lower(&Tree::of(&*below));
+    let base = Disk::new(16 << 20, 3, context());
+    let recorder = Arc::new(RecordingDisk::new(base.snapshot().device().clone(), WriteCache::Flush));
+    let ext4 = Disk::mount_device(recorder.clone(), context());
+    let fs = merged_with(&ext4, &below, options);
+    before(&Tree::of(&*fs));
+    ext4.sync().unwrap();
+    let file = Tree::of(&*fs).file("d/large").unwrap();
+    file.prepare_open(OpenIntent::Write).unwrap();
+    file.write_at(3, b"confirmed").unwrap();
+    file.sync(sync).unwrap();
+    let expected = Tree::of(&*fs).read("d/large").unwrap();
+    let end = recorder.position();
+    for survival in [Survival::Nothing, Survival::Everything] {
+        let disk = base.snapshot();
+        recorder.recording().cut(&**disk.device(), end, survival).unwrap();
+        let ext4 = disk.mount(context());
+        let fs = merged_with(&ext4, &below, options);
+        let found = Tree::of(&*fs).read("d/large").unwrap();
+        assert!(found == expected, "{sync:?}: what was confirmed is lost: {:?}", &found[..20]);
+        fs.unmount().unwrap();
+        drop(fs);
+        ext4.unmount().unwrap();
+        assert_eq!(disk.damage(), None);
+    }
+}
+
+#[test]
+fn a_sync_of_data_after_a_copy_up_makes_the_copy_durable() {
+    for sync in [SyncKind::Data, SyncKind::All] {
+        overwrite_and_cut(Options::default(), |_| {}, sync);
+    }
+}
+
+#[test]
+fn a_sync_of_data_after_a_metacopy_became_whole_makes_that_durable() {
+    let options = Options { metacopy: MetacopyMode::Create, redirect: RedirectMode::Create, ..Options::default() };
+    let chmod = |tree: &Tree| {
+        let mode = SetAttr { mode: Some(0o640), ..SetAttr::default() };
+        tree.get("d/large").unwrap().ops().set_attr(&mode).unwrap();
+    };
+    for sync in [SyncKind::Data, SyncKind::All] {
+        overwrite_and_cut(options, chmod, sync);
+    }
 }

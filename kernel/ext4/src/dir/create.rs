@@ -82,9 +82,11 @@ impl Handle<'_> {
         self.insert(dir, name, inode.ino, inode.kind)
     }
 
-    /// An inode without a name is about to have one: it leaves the orphan list.
+    /// An inode without a name is about to have one: it leaves the orphan list. Until that is durable a crash frees its data,
+    /// so `fdatasync` must not miss it.
     pub(crate) fn publish_inode(&mut self, inode: &Arc<Inode>) -> Result<()> {
         if inode.is_staged() {
+            self.touch_data(inode)?;
             // One that is being cut is there for that.
             if !inode.is_being_cut() {
                 self.remove_orphan(inode)?;

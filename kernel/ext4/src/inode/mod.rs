@@ -41,7 +41,7 @@ pub(crate) struct Inode {
     pub(crate) record: RwLock<Record>,
     /// The transaction that changed it last.
     pub(crate) transaction: AtomicU32,
-    /// The transaction that last changed its size or its mapping.
+    /// The transaction that last changed what its data cannot be found without: name, size, mapping, attributes.
     pub(crate) data_transaction: AtomicU32,
     /// The handle that saved the record last.
     pub(crate) handle: AtomicU64,

@@ -144,7 +144,8 @@ impl<'a> Handle<'a> {
         Ok(())
     }
 
-    /// Notes that an inode begins, or that its size or mapping changes: what `fdatasync` must not miss.
+    /// Notes that an inode begins or gets its name, or that its size, its mapping or an attribute changes: what `fdatasync`
+    /// must not miss.
     pub(crate) fn touch_data(&mut self, inode: &Arc<Inode>) -> Result<()> {
         inode.data_transaction.store(self.core.transaction.id, Ordering::Relaxed);
         self.touch(inode)

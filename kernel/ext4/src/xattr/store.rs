@@ -216,6 +216,8 @@ impl Handle<'_> {
                 new = repack(new, attr, in_inode, in_block)?;
             }
         }
+        // An overlay's attributes say where the data of a file is: `fdatasync` must not miss them. All are treated alike.
+        self.touch_data(inode)?;
         if new.inline != old.inline {
             self.store_inline(inode, &new.inline)?;
         }
