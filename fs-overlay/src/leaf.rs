@@ -219,7 +219,10 @@ impl<T: Kind + ?Sized> NodeOps for Leaf<T> {
     }
 
     fn set_attr(&self, change: &SetAttr) -> Result<()> {
-        self.copy_up(Content::Attributes)?.set_attr(change)
+        let top = self.copy_up(Content::Attributes)?;
+        // Who gives the file its data puts back the time that the file had before.
+        let _copying = (change.mtime.is_some() && self.is_partial()).then(|| self.core.copying.lock());
+        top.set_attr(change)
     }
 
     fn xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {

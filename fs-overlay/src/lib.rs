@@ -89,4 +89,5 @@ pub use options::{
     IndexMode, LOWERS_MAX, MetacopyMode, MountError, MountOptions, Options, RedirectMode, SyncMode, XattrClass,
 };
 pub use rank::{SHARED_RANK, watch_locks};
+pub use readdir::concerns_one_entry;
 pub use xattr::LAYER_XATTR;

@@ -10,7 +10,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::ops::{ControlFlow, Range};
 
-use vfs::{Cookie, DirEntry, DirOps, DirSink, FileType, Name, Result};
+use vfs::{Cookie, DirEntry, DirOps, DirSink, Errno, Error, FileType, Name, Result};
 
 use crate::identity::FsIndex;
 use crate::listing::{Listing, Merge};
@@ -112,7 +112,14 @@ impl OverlayDir {
         // Only a directory can merge without a mark on its parent, and only at its own name.
         let may_differ = self.is_impure()? || (kind == FileType::Dir && !self.lowers.is_empty());
         if may_differ {
-            return Ok(self.resolve(name)?.map(|found| found.number()));
+            return match self.resolve(name) {
+                Ok(found) => Ok(found.map(|found| found.number())),
+                Err(error) if concerns_one_entry(&error) => {
+                    log::warn!("overlay: \"{name}\" is listed, but cannot be looked up: {error}");
+                    fs.numbering.number(FsIndex::UPPER, ino).map(Some)
+                }
+                Err(error) => Err(error),
+            };
         }
         if Whiteouts::Devices.may_be(kind) {
             match layer_entry(fs.names, upper, name, Whiteouts::Devices)? {
@@ -165,6 +172,13 @@ impl OverlayDir {
             }
         }
     }
+}
+
+/// Whether looking an entry up failed by what the entry itself is: a redirect that may not be followed or is none, a file whose
+/// data is elsewhere (`metacopy=off`), the root of a layer. Its directory can be listed all the same.
+#[must_use]
+pub fn concerns_one_entry(error: &Error) -> bool {
+    [Errno::EPERM, Errno::EINVAL, Errno::ELOOP, Errno::ESTALE].contains(&error.errno())
 }
 
 /// Some entries of a layer's directory.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::support::{Detail, OLD, Tree, overlay_with, ram};
 use contract::fault::{Calls, FaultFs};
 use fs_overlay::{MetacopyMode, Options, OverlayFs};
-use vfs::{Errno, FileSystem, OpenIntent, SetAttr, SetTime};
+use vfs::{Errno, FileSystem, OpenIntent, SetAttr, SetTime, Timestamp};
 
 const METACOPY: &str = "trusted.overlay.metacopy";
 const REDIRECT: &str = "trusted.overlay.redirect";
@@ -223,9 +223,31 @@ fn metacopy_off_refuses_files_whose_data_is_elsewhere() {
     chmod(&rig.tree(), "d/f", 0o600);
     rig.remount(Options { metacopy: MetacopyMode::Refuse, ..DEFAULT });
     assert_eq!(rig.tree().find("d/f").unwrap_err(), Errno::EPERM);
+    rig.tree().put("d/other", "whole").unwrap();
+    assert!(rig.tree().names("d").contains(&"f".into()), "one entry does not hide its directory");
     rig.remount(DEFAULT);
     rig.raw().set_xattr("d/f", METACOPY, b"broken").unwrap();
     assert_eq!(rig.tree().find("d/f").unwrap_err(), Errno::EIO);
+}
+
+#[test]
+fn a_time_that_is_set_while_a_file_becomes_whole_stays() {
+    const LATER: Timestamp = Timestamp { secs: 1_600_000_000, nanos: 7 };
+    for _ in 0..50 {
+        let rig = Rig::new(CREATE, &[&|t| {
+            t.put("f", "").unwrap();
+            t.file("f").unwrap().write_at(0, &[b'x'; 1 << 19]).unwrap();
+        }]);
+        let tree = rig.tree();
+        chmod(&tree, "f", 0o600);
+        let file = tree.file("f").unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| file.prepare_open(OpenIntent::Write).unwrap());
+            let change = SetAttr { mtime: Some(SetTime::At(LATER)), ..SetAttr::default() };
+            scope.spawn(move || tree.get("f").unwrap().ops().set_attr(&change).unwrap());
+        });
+        assert_eq!(file.attr().unwrap().mtime, LATER);
+    }
 }
 
 #[test]

@@ -69,7 +69,13 @@ pub(super) fn with_attributes(
         let mut step = || -> Result<Option<Cookie>> {
             let batch = names(dir, from)?;
             for (name, next) in &batch {
-                let Some(node) = dir.lookup(name.as_name())? else { continue };
+                let node = match dir.lookup(name.as_name()) {
+                    Ok(Some(node)) => node,
+                    Ok(None) => continue,
+                    // As on Linux, whoever asks for it is told what is wrong; a name without an inode cannot be said here.
+                    Err(error) if fs_overlay::concerns_one_entry(&error) => continue,
+                    Err(error) => return Err(error),
+                };
                 let attr = node.attr()?;
                 if !add(table, reply, (name, *next), number, (&node, &attr)) {
                     return Ok(None);
