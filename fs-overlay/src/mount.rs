@@ -94,9 +94,6 @@ impl OverlayFs {
         if layers.lowers.len() > LOWERS_MAX {
             return Err(refuse(b"lowerdir", "too many lower layers, the limit is 500"));
         }
-        if layers.upper.is_none() && options.sync == SyncMode::Volatile {
-            return Err(refuse(b"volatile", "meaningless without upperdir"));
-        }
         let names = Names::of(options.xattrs);
         let mut found = Survey::default();
         let mut in_use = Vec::new();

@@ -240,8 +240,15 @@ impl MountOptions {
         if self.upper.is_some() && self.work.is_none() {
             return Err(MountError::new(Errno::EINVAL, b"workdir", "missing, upperdir needs one"));
         }
-        if self.upper.is_none() && self.options.sync == SyncMode::Volatile {
-            return Err(MountError::new(Errno::EINVAL, b"volatile", "meaningless without upperdir"));
+        if self.upper.is_none() {
+            // As on Linux: said, and without effect.
+            if self.options.sync == SyncMode::Volatile {
+                log::info!("overlay: volatile: without upperdir it has no meaning");
+                self.options.sync = SyncMode::Auto;
+            }
+            if self.work.take().is_some() {
+                log::info!("overlay: workdir: without upperdir it has no use");
+            }
         }
         let refuse = |option: &[u8], reason| Err(MountError::new(Errno::EINVAL, option, reason));
         if self.options.metacopy == MetacopyMode::Create {
@@ -389,6 +396,12 @@ mod tests {
     }
 
     #[test]
+    fn what_only_an_upper_layer_needs_is_ignored_without_one() {
+        let parsed = MountOptions::parse(b"lowerdir=/a:/b,volatile,workdir=/w").unwrap();
+        assert_eq!((parsed.options.sync, parsed.work), (SyncMode::Auto, None));
+    }
+
+    #[test]
     fn data_only_layers_come_last() {
         for text in ["lowerdir=/a:/b::/c::/d", "lowerdir+=/a,lowerdir+=/b,datadir+=/c,datadir+=/d"] {
             let parsed = MountOptions::parse(text.as_bytes()).unwrap();
@@ -436,7 +449,6 @@ mod tests {
                 "overlay: redirect_dir=maybe: must be on, off, follow or nofollow (EINVAL)",
             ),
             ("lowerdir=/l,fsync=never", "overlay: fsync=never: must be auto, strict or volatile (EINVAL)"),
-            ("lowerdir=/l,volatile", "overlay: volatile: meaningless without upperdir (EINVAL)"),
             ("lowerdir=/l,volatile=on", "overlay: volatile=on: takes no value (EINVAL)"),
             ("lowerdir=/l,userxattr,redirect_dir=on", "overlay: redirect_dir: conflicts with userxattr (EINVAL)"),
             ("lowerdir=/l,colour=blue", "overlay: colour=blue: unknown option (EINVAL)"),

@@ -4,6 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
+use contract::fault::{Calls, FaultFs};
 use support::{Tree, overlay, ram};
 use vfs::{AT_FDCWD, At, AtFlags, Context, Credentials, FileSystem, Namespace, NamespaceOptions, OpenFlags, OpenHow};
 
@@ -53,6 +54,22 @@ fn a_write_reaches_the_name_that_was_opened() {
     assert_eq!(world.read("/d/b"), "new");
     world.ns.shrink_cache();
     assert_eq!(world.read("/d/b"), "new");
+}
+
+#[test]
+fn a_lower_file_that_is_cut_is_copied_as_far_as_it_stays() {
+    let (lower, upper) = (ram(), ram());
+    let tree = Tree::of(&*lower);
+    tree.put("f", "").unwrap();
+    tree.file("f").unwrap().write_at(0, &[b'x'; 100_000]).unwrap();
+    let (lower, reads) = FaultFs::new(lower);
+    let (upper, writes) = FaultFs::new(upper);
+    let (upper, lower): (Arc<dyn FileSystem>, Arc<dyn FileSystem>) = (upper, lower);
+    let ns = Namespace::new(overlay(&upper, &[lower]), b"overlay", NamespaceOptions::default());
+    let root = ns.context(Credentials::root(), 1);
+    ns.truncate(&root, b"/f", 0).unwrap();
+    assert_eq!(reads.count(Calls::READ) + writes.count(Calls::WRITE), 0);
+    assert_eq!(ns.statat(&root, AT_FDCWD, b"/f", AtFlags::empty()).unwrap().attr.size, 0);
 }
 
 #[test]

@@ -234,10 +234,13 @@ fn metacopy_off_refuses_files_whose_data_is_elsewhere() {
 fn a_time_that_is_set_while_a_file_becomes_whole_stays() {
     const LATER: Timestamp = Timestamp { secs: 1_600_000_000, nanos: 7 };
     for _ in 0..50 {
-        let rig = Rig::new(CREATE, &[&|t| {
-            t.put("f", "").unwrap();
-            t.file("f").unwrap().write_at(0, &[b'x'; 1 << 19]).unwrap();
-        }]);
+        let rig = Rig::new(
+            CREATE,
+            &[&|t| {
+                t.put("f", "").unwrap();
+                t.file("f").unwrap().write_at(0, &[b'x'; 1 << 19]).unwrap();
+            }],
+        );
         let tree = rig.tree();
         chmod(&tree, "f", 0o600);
         let file = tree.file("f").unwrap();

@@ -7,7 +7,7 @@ use core::cell::RefCell;
 
 use ext4::MountMode;
 use fs_overlay::{Layer, Layers, OverlayFs};
-use vfs::{AT_FDCWD, Errno, Error, FileSystem, FileSystemTypes, FileType, MountRequest, Node, Result};
+use vfs::{AT_FDCWD, Errno, Error, FileSystem, FileSystemTypes, FileType, Location, MountRequest, Node, Result};
 
 use super::{fs_context, root, storage};
 use crate::dev;
@@ -139,18 +139,28 @@ fn overlay(request: &MountRequest<'_>) -> Result<Arc<dyn FileSystem>> {
         Error::new(error.errno(), "overlay: see the log")
     };
     let parsed = fs_overlay::MountOptions::parse(request.data).map_err(refuse)?;
-    let pins = RefCell::new(Vec::new());
+    let locations = RefCell::new(Vec::new());
     let layer = |path: &[u8]| {
         let location = request.namespace.resolve(request.context, AT_FDCWD, path)?;
-        pins.borrow_mut().push(location.pin());
-        Ok(Layer { fs: location.file_system().clone(), root: location.node()?.as_dir()?.clone() })
+        let layer = Layer { fs: location.file_system().clone(), root: location.node()?.as_dir()?.clone() };
+        locations.borrow_mut().push(location);
+        Ok(layer)
     };
     let layers = Layers {
         upper: parsed.upper.as_deref().map(layer).transpose()?,
         work: parsed.work.as_deref().map(layer).transpose()?,
         lowers: parsed.lowers.iter().map(|path| layer(path)).collect::<Result<_>>()?,
     };
+    let locations = locations.into_inner();
+    let mut roots = locations.iter().map(Location::object).collect::<Result<Vec<_>>>()?;
+    base::sort::by_key(&mut roots, |&root| root);
+    for location in &locations {
+        if location.is_below(|above| roots.binary_search(&above).is_ok())? {
+            log::warn!("overlay: a layer or the work directory lies inside another");
+            return Err(Error::new(Errno::ELOOP, "overlay: a layer inside another"));
+        }
+    }
     let fs = OverlayFs::mount(fs_context(None), layers, parsed.options).map_err(refuse)?;
-    fs.keep(pins.into_inner());
+    fs.keep(locations.iter().map(Location::pin).collect::<Vec<_>>());
     Ok(fs)
 }

@@ -14,7 +14,9 @@ use base::sync::{Mutex, OnceLock, RwLock};
 use hashbrown::HashMap;
 
 use crate::acl::{self, Acl};
+use crate::credentials::Credentials;
 use crate::locks::LockList;
+use crate::permission;
 use crate::pipe::Pipe;
 use crate::{Attr, DirOps, Errno, FileType, Node, Result, SetAttr};
 
@@ -60,7 +62,7 @@ pub(crate) struct Inode {
     key: ObjectId,
     /// Held shared over lookups in the directory, exclusively over changes of its entries and of the inode's attributes.
     pub(crate) lock: RwLock<()>,
-    /// `st_mode`, `MODE_KNOWN` once the triple is there, `UNLISTED` once it is known to be all.
+    /// `st_mode`, `MODE_KNOWN` once the triple is there, `UNLISTED` once it is known to be all, `INCAPABLE`.
     mode: AtomicU32,
     /// Owner in the upper half, group in the lower.
     owner: AtomicU64,
@@ -80,6 +82,8 @@ pub(crate) struct Inode {
 const MODE_KNOWN: u32 = 1 << 31;
 /// In [`Inode::mode`]: there is no access list.
 const UNLISTED: u32 = 1 << 30;
+/// In [`Inode::mode`]: there are no file capabilities (Linux's `S_NOSEC`).
+const INCAPABLE: u32 = 1 << 29;
 
 impl Inode {
     pub(crate) fn object(&self) -> ObjectId {
@@ -215,6 +219,43 @@ impl Inode {
             }
         }
         Ok(list)
+    }
+
+    /// Whether the file may have capabilities that its next change takes away.
+    #[inline]
+    pub(crate) fn may_have_capabilities(&self) -> bool {
+        self.mode.load(Ordering::Acquire) & INCAPABLE == 0
+    }
+
+    /// File capabilities are about to be set; the caller holds the lock exclusively.
+    pub(crate) fn expect_capabilities(&self) {
+        self.mode.fetch_and(!INCAPABLE, Ordering::Release);
+    }
+
+    /// Takes the capabilities of a file away, for its content or its owner changes (`security_inode_killpriv`); the caller holds the
+    /// lock exclusively.
+    pub(crate) fn drop_capabilities_locked(&self, triple: &Triple<'_>) -> Result<()> {
+        if triple.kind != FileType::File || !self.may_have_capabilities() {
+            return Ok(());
+        }
+        match self.node.ops().xattr(permission::FILE_CAPABILITIES) {
+            Ok(Some(_)) => self.node.ops().remove_xattr(permission::FILE_CAPABILITIES)?,
+            Ok(None) => {}
+            Err(error) if error.errno() == Errno::EOPNOTSUPP => {}
+            Err(error) => return Err(error),
+        }
+        self.mode.fetch_or(INCAPABLE, Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes away what a program could have been given by who made it, for its content changes: capabilities, and set-id bits
+    /// unless the caller may keep them (`file_remove_privs`). The caller holds the lock exclusively.
+    pub(crate) fn drop_privileges_locked(&self, who: &Credentials, triple: &Triple<'_>) -> Result<()> {
+        self.drop_capabilities_locked(triple)?;
+        match permission::after_write(who, triple) {
+            Some(mode) => self.set_attr_locked(&SetAttr { mode: Some(mode), ..SetAttr::default() }),
+            None => Ok(()),
+        }
     }
 
     /// Changes attributes; the caller holds the lock exclusively.

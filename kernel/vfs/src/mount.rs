@@ -16,7 +16,7 @@ use crate::dentry::Dentry;
 use crate::flags::MountFlags;
 use crate::inode::Inode;
 use crate::namespace::Namespace;
-use crate::{Attr, Errno, FileSystem, Node, ObjectId, Result};
+use crate::{Attr, Errno, FileSystem, Node, ObjectId, Result, SyncKind};
 
 /// A filesystem in the tree, at however many places.
 pub(crate) struct Superblock {
@@ -103,22 +103,24 @@ impl Mount {
         MountFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
     }
 
-    /// Takes new flags: `EBUSY` to become read-only while files are open for writing.
+    /// Takes new flags: `EBUSY` to become read-only while files are open for writing or something is being changed.
     pub(crate) fn remount(&self, flags: MountFlags) -> Result<()> {
-        if flags.contains(MountFlags::MS_RDONLY) && self.writers.load(Ordering::Acquire) != 0 {
+        // The flags first, then the count: whoever changes something counts first and then looks at the flags.
+        let before = self.flags.swap(flags.bits(), Ordering::SeqCst);
+        if flags.contains(MountFlags::MS_RDONLY) && self.writers.load(Ordering::SeqCst) != 0 {
+            self.flags.store(before, Ordering::SeqCst);
             return Err(Errno::EBUSY.into());
         }
-        self.flags.store(flags.bits(), Ordering::Release);
         Ok(())
     }
 
     /// One more file is open for writing.
     pub(crate) fn begin_writing(&self) {
-        self.writers.fetch_add(1, Ordering::AcqRel);
+        self.writers.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn end_writing(&self) {
-        self.writers.fetch_sub(1, Ordering::AcqRel);
+        self.writers.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// A path led through it: whoever asked for its end by `MNT_EXPIRE` asks again.
@@ -143,12 +145,41 @@ impl Mount {
         self.on.write().take()
     }
 
-    /// `EROFS` where nothing may change through this mount.
-    pub(crate) fn want_write(&self) -> Result<()> {
-        if self.has(MountFlags::MS_RDONLY) || self.superblock.fs.is_read_only() {
+    /// `EROFS` where nothing may change through this mount. It does not become read-only while the answer lives.
+    pub(crate) fn want_write(&self) -> Result<Writing<'_>> {
+        self.begin_writing();
+        let writing = Writing(self);
+        let flags = MountFlags::from_bits_retain(self.flags.load(Ordering::SeqCst));
+        if flags.contains(MountFlags::MS_RDONLY) || self.superblock.fs.is_read_only() {
             return Err(Errno::EROFS.into());
         }
-        Ok(())
+        Ok(writing)
+    }
+}
+
+/// A change that is being made through a mount: [`Mount::want_write`].
+#[must_use = "the mount may become read-only once it is dropped"]
+pub(crate) struct Writing<'a>(&'a Mount);
+
+impl Writing<'_> {
+    /// Ends a change of the entries of `dir`, which is durable at once under `MS_SYNCHRONOUS` and `MS_DIRSYNC`.
+    pub(crate) fn changed_entries(&self, dir: &Inode) -> Result<()> {
+        self.settle(MountFlags::MS_SYNCHRONOUS | MountFlags::MS_DIRSYNC, dir)
+    }
+
+    /// Ends a change of an inode, which is durable at once under `MS_SYNCHRONOUS`.
+    pub(crate) fn changed(&self, inode: &Inode) -> Result<()> {
+        self.settle(MountFlags::MS_SYNCHRONOUS, inode)
+    }
+
+    fn settle(&self, when: MountFlags, inode: &Inode) -> Result<()> {
+        if self.0.has(when) { inode.node.ops().sync(SyncKind::All) } else { Ok(()) }
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.end_writing();
     }
 }
 
@@ -228,6 +259,21 @@ impl Location {
     #[must_use]
     pub fn mount_id(&self) -> u64 {
         self.mount.id
+    }
+
+    /// Whether `is_it` says so of a directory above this place, on the same filesystem, whatever is mounted on the way.
+    ///
+    /// # Errors
+    /// As [`node`](Self::node).
+    pub fn is_below(&self, mut is_it: impl FnMut(ObjectId) -> bool) -> Result<bool> {
+        let mut above = self.dentry.parent();
+        while let Some(dentry) = above {
+            if is_it(dentry.positive()?.object()) {
+                return Ok(true);
+            }
+            above = dentry.parent();
+        }
+        Ok(false)
     }
 
     /// Whether this is the root of its mount.

@@ -10,6 +10,9 @@ use crate::inode::{Inode, Triple};
 use crate::namespace::{Protection, Protections};
 use crate::{Access, Errno, FileType, Result, SetAttr, mode};
 
+/// The extended attribute with the capabilities that a program gets by being executed (`capabilities(7)`).
+pub(crate) const FILE_CAPABILITIES: &[u8] = b"security.capability";
+
 /// Group execution: with it, the set-group-id bit means what it says.
 const GROUP_EXECUTE: u16 = 0o010;
 

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::{World, errno, ramfs};
+use contract::fault::{Calls, FaultFs};
 use vfs::{
     AT_FDCWD, AtFlags, DirOps, Errno, FileSystem, FileSystemTypes, MountFlags, MountRequest, OpenFlags, RenameFlags,
     ResolveFlags, Result, StatFs, UmountFlags,
 };
 
-/// A filesystem that counts how often it was unmounted.
+/// A filesystem that counts how often it was unmounted and synced.
 struct Watched {
     inner: Arc<dyn FileSystem>,
     unmounted: AtomicU64,
+    synced: AtomicU64,
 }
 
 impl FileSystem for Watched {
@@ -28,6 +30,11 @@ impl FileSystem for Watched {
 
     fn statfs(&self) -> Result<StatFs> {
         self.inner.statfs()
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.synced.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     fn unmount(&self) -> Result<()> {
@@ -44,7 +51,7 @@ static NEXT_DEV: AtomicU64 = AtomicU64::new(100);
 
 fn watched() -> Arc<Watched> {
     let inner = ramfs(NEXT_DEV.fetch_add(1, Ordering::Relaxed));
-    Arc::new(Watched { inner, unmounted: AtomicU64::new(0) })
+    Arc::new(Watched { inner, unmounted: AtomicU64::new(0), synced: AtomicU64::new(0) })
 }
 
 fn mount(world: &World, path: &str, flags: MountFlags) -> Arc<Watched> {
@@ -158,6 +165,64 @@ fn an_expiring_mount_goes_when_it_was_left_alone() {
     assert!(world.stat("/m/..").is_ok());
     assert_eq!(errno(expire()), Errno::EAGAIN, "it was used since");
     assert!(expire().is_ok());
+}
+
+#[test]
+fn a_remount_to_read_only_syncs_what_was_changed() {
+    let world = World::new();
+    world.tree(&["/m/"]);
+    let fs = mount(&world, "/m", MountFlags::empty());
+    let synced = || fs.synced.load(Ordering::Relaxed);
+    let remount = |flags| world.ns.mount(&world.root, b"", b"/m", b"", MountFlags::MS_REMOUNT | flags, b"").unwrap();
+    remount(MountFlags::MS_NODEV);
+    assert_eq!(synced(), 0);
+    remount(MountFlags::MS_RDONLY);
+    assert_eq!(synced(), 1);
+    assert_eq!(errno(world.mkdir(&world.root, "/m/d")), Errno::EROFS);
+    remount(MountFlags::empty());
+    assert_eq!(synced(), 1);
+    world.mkdir(&world.root, "/m/d").unwrap();
+}
+
+#[test]
+fn changes_are_durable_at_once_where_the_mount_says_so() {
+    let world = World::new();
+    for (flags, entries, inodes) in
+        [(MountFlags::empty(), 0, 0), (MountFlags::MS_DIRSYNC, 1, 0), (MountFlags::MS_SYNCHRONOUS, 1, 1)]
+    {
+        let (fs, calls) = FaultFs::new(ramfs(NEXT_DEV.fetch_add(1, Ordering::Relaxed)));
+        world.tree(&["/m/"]);
+        let at = world.ns.resolve(&world.root, AT_FDCWD, b"/m").unwrap();
+        world.ns.mount_at(&at, fs, b"counted", flags).unwrap();
+        drop(at);
+        let syncs = |change: &dyn Fn()| {
+            calls.reset();
+            change();
+            calls.count(Calls::SYNC)
+        };
+        let (ns, root) = (&world.ns, &world.root);
+        assert_eq!(syncs(&|| world.mkdir(root, "/m/d").unwrap()), entries);
+        let create = OpenFlags::O_WRONLY | OpenFlags::O_CREAT;
+        assert_eq!(syncs(&|| root.files.close(world.open(root, "/m/f", create).unwrap()).unwrap()), entries);
+        let rename = || ns.renameat2(root, AT_FDCWD, b"/m/f", AT_FDCWD, b"/m/d/g", RenameFlags::empty()).unwrap();
+        assert_eq!(syncs(&rename), 2 * entries);
+        let chmod = || ns.fchmodat(root, AT_FDCWD, b"/m/d/g", 0o600, AtFlags::empty()).unwrap();
+        assert_eq!(syncs(&chmod), inodes);
+        assert_eq!(syncs(&|| ns.truncate(root, b"/m/d/g", 9).unwrap()), inodes);
+        assert_eq!(syncs(&|| world.unlink(root, "/m/d/g").unwrap()), entries);
+        umount(&world, "/m").unwrap();
+        world.rmdir(root, "/m").unwrap();
+    }
+}
+
+#[test]
+fn a_place_knows_what_it_is_below_on_its_filesystem() {
+    let world = World::new();
+    world.tree(&["/a/", "/a/b/", "/a/b/c/", "/other/"]);
+    let at = |path: &[u8]| world.ns.resolve(&world.root, AT_FDCWD, path).unwrap();
+    let below = |path, above| at(path).is_below(|object| object == at(above).object().unwrap()).unwrap();
+    assert!(below(b"/a/b/c", b"/a") && below(b"/a", b"/"));
+    assert!(!below(b"/a", b"/a") && !below(b"/a", b"/a/b") && !below(b"/other", b"/a"));
 }
 
 #[test]

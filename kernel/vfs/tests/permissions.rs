@@ -123,6 +123,41 @@ fn writing_takes_set_id_bits_away_from_all_but_root() {
 }
 
 #[test]
+fn capabilities_of_a_file_go_with_its_content_and_its_owner() {
+    const NAME: &[u8] = b"security.capability";
+    let world = World::new();
+    world.tree(&["/f"]);
+    let (ns, root) = (&world.ns, &world.root);
+    let set = || {
+        ns.setxattrat(root, AT_FDCWD, b"/f", AtFlags::empty(), NAME, b"all", XattrFlags::empty()).unwrap();
+    };
+    let has = || ns.getxattrat(root, AT_FDCWD, b"/f", AtFlags::empty(), NAME).is_ok();
+    let file = ns.open_path(root, b"/f", OpenFlags::O_RDWR).unwrap();
+    set();
+    ns.fchmodat(root, AT_FDCWD, b"/f", 0o755, AtFlags::empty()).unwrap();
+    file.read(vfs::At::Position, &mut [0; 4]).unwrap();
+    assert!(has());
+    file.write(root, vfs::At::Position, b"x").unwrap();
+    assert!(!has(), "written");
+    file.write(root, vfs::At::Position, b"x").unwrap();
+    set();
+    file.write(root, vfs::At::Position, b"x").unwrap();
+    assert!(!has(), "written after capabilities came to a file known to have none");
+    set();
+    ns.truncate(root, b"/f", 1).unwrap();
+    assert!(!has(), "cut");
+    set();
+    ns.open_path(root, b"/f", OpenFlags::O_WRONLY | OpenFlags::O_TRUNC).unwrap();
+    assert!(!has(), "cut at open");
+    set();
+    file.allocate(root, vfs::FallocateFlags::empty(), 0, 100).unwrap();
+    assert!(!has(), "allocated");
+    set();
+    ns.fchownat(root, AT_FDCWD, b"/f", Some(1), None, AtFlags::empty()).unwrap();
+    assert!(!has(), "given away");
+}
+
+#[test]
 fn a_change_of_owner_takes_set_id_bits_away() {
     let world = World::new();
     world.tree(&["/f", "/d/"]);

@@ -18,6 +18,8 @@ const FALLOC_KEEP_SIZE: i32 = 1;
 const FALLOC_PUNCH_HOLE: i32 = 2;
 const FALLOC_ZERO_RANGE: i32 = 16;
 
+const FILE_CAPABILITIES: &[u8] = b"security.capability";
+
 const SEEK_DATA: i32 = 3;
 const SEEK_HOLE: i32 = 4;
 
@@ -54,7 +56,7 @@ impl Server {
     }
 
     /// Opens: a file that will be written is copied up now. The kernel has seen to everything but what a truncation takes off
-    /// the mode.
+    /// the mode, and the capabilities that it takes from a program.
     pub(super) fn prepare(&self, request: &Request, number: u64, flags: i32) -> Result<()> {
         let node = self.node(number)?;
         let file = node.as_file()?;
@@ -63,6 +65,9 @@ impl Server {
             return file.prepare_open(if writes { OpenIntent::Write } else { OpenIntent::Read });
         }
         file.prepare_open(OpenIntent::Truncate)?;
+        if file.xattr(FILE_CAPABILITIES)?.is_some() {
+            file.remove_xattr(FILE_CAPABILITIES)?;
+        }
         let attr = file.attr()?;
         let mut lost = attr.mode & mode::SET_UID;
         if attr.mode & 0o010 != 0 || !caller::is_in_group(request, attr.gid) {

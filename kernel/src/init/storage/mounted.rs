@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use ext4::Ext4;
-use vfs::{DirOps, FileHandle, FileSystem, Node, Result, StatFs};
+use vfs::{DirOps, FileHandle, FileSystem, Node, Result, StatFs, Trim};
 
 use crate::dev;
 
@@ -51,6 +51,10 @@ impl FileSystem for Mounted {
 
     fn sync(&self) -> Result<()> {
         self.fs.sync()
+    }
+
+    fn trim(&self, trim: Trim) -> Result<u64> {
+        self.fs.trim(trim)
     }
 
     fn unmount(&self) -> Result<()> {

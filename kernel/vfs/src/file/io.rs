@@ -6,7 +6,7 @@ use super::{Kind, OpenFile};
 use crate::context::Context;
 use crate::device::{OpenDevice, Seeking};
 use crate::flags::{MountFlags, OpenFlags, RW_COUNT_MAX, RwFlags};
-use crate::{Errno, FileOps, Result, SetAttr, SyncKind, permission};
+use crate::{Errno, FileOps, Result, SyncKind, permission};
 
 /// Where a read or write happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -257,18 +257,14 @@ impl OpenFile {
         }
     }
 
-    /// Takes set-id bits away before content changes, unless the caller may keep them.
+    /// Takes away before content changes what [`Inode::drop_privileges_locked`] says.
     pub(super) fn drop_set_id(&self, ctx: &Context) -> Result<()> {
         let Some(inode) = self.inode() else { return Ok(()) };
-        if permission::after_write(&ctx.credentials, &inode.triple()?).is_none() {
+        if !inode.may_have_capabilities() && permission::after_write(&ctx.credentials, &inode.triple()?).is_none() {
             return Ok(());
         }
         let _exclusive = inode.lock.write();
-        let triple = inode.triple_locked()?;
-        match permission::after_write(&ctx.credentials, &triple) {
-            Some(mode) => inode.set_attr_locked(&SetAttr { mode: Some(mode), ..SetAttr::default() }),
-            None => Ok(()),
-        }
+        inode.drop_privileges_locked(&ctx.credentials, &inode.triple_locked()?)
     }
 
     /// `O_SYNC` and `O_DSYNC`, by the descriptor or the mount.

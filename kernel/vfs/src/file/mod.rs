@@ -88,7 +88,7 @@ impl Claim {
                 inode.begin_writing()?;
                 // Counted before it asks, so that a remount that misses the count is seen here.
                 place.mount.begin_writing();
-                place.mount.want_write().inspect_err(|_| self.release(place))
+                place.mount.want_write().map(drop).inspect_err(|_| self.release(place))
             }
             Self::Execute => inode.begin_executing(),
         }

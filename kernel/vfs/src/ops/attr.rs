@@ -104,13 +104,14 @@ impl Namespace {
                 self.target(ctx, dirfd, path, flags)?
             }
         };
-        place.mount.want_write()?;
+        let writing = place.mount.want_write()?;
         let inode = place.inode()?;
         let _exclusive = inode.lock.write();
         let what = if times == [TimeChange::Now; 2] { Times::Now } else { Times::Given };
         permission::may_set_times(&ctx.credentials, &inode.triple_locked()?, what)?;
         let [atime, mtime] = times.map(TimeChange::change);
-        inode.set_attr_locked(&SetAttr { atime, mtime, ..SetAttr::default() })
+        inode.set_attr_locked(&SetAttr { atime, mtime, ..SetAttr::default() })?;
+        writing.changed(inode)
     }
 
     /// `truncate(2)`.
@@ -127,30 +128,35 @@ impl Namespace {
             Node::Dir(_) => return Err(Errno::EISDIR.into()),
             _ => return Err(Errno::EINVAL.into()),
         }
-        place.mount.want_write()?;
+        let writing = place.mount.want_write()?;
         may(&ctx.credentials, &place, Access::WRITE)?;
         inode.begin_writing()?;
-        let file = inode.node.as_file()?;
-        let result = file.prepare_open(crate::OpenIntent::Write).and_then(|()| set_len(ctx, inode, len));
+        // Nothing is opened first: an overlay then copies up what stays, and no more.
+        let result = set_len(ctx, inode, len);
         inode.end_writing();
-        result
+        result?;
+        writing.changed(inode)
     }
 }
 
 pub(crate) fn chmod(ctx: &Context, place: &Location, mode: u32) -> Result<()> {
-    place.mount.want_write()?;
+    let writing = place.mount.want_write()?;
     let inode = place.inode()?;
     let _exclusive = inode.lock.write();
     let mode = permission::chmod(&ctx.credentials, &inode.triple_locked()?, (mode & 0o7777) as u16)?;
-    inode.set_attr_locked(&SetAttr { mode: Some(mode), ..SetAttr::default() })
+    inode.set_attr_locked(&SetAttr { mode: Some(mode), ..SetAttr::default() })?;
+    writing.changed(inode)
 }
 
 pub(crate) fn chown(ctx: &Context, place: &Location, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
-    place.mount.want_write()?;
+    let writing = place.mount.want_write()?;
     let inode = place.inode()?;
     let _exclusive = inode.lock.write();
-    let change = permission::chown(&ctx.credentials, &inode.triple_locked()?, uid, gid)?;
-    inode.set_attr_locked(&change)
+    let triple = inode.triple_locked()?;
+    let change = permission::chown(&ctx.credentials, &triple, uid, gid)?;
+    inode.drop_capabilities_locked(&triple)?;
+    inode.set_attr_locked(&change)?;
+    writing.changed(inode)
 }
 
 /// Cuts or grows a regular file that the caller may write.
@@ -161,8 +167,5 @@ pub(crate) fn set_len(ctx: &Context, inode: &Inode, len: u64) -> Result<()> {
         return Err(Errno::EFBIG.into());
     }
     file.set_len(len)?;
-    match permission::after_write(&ctx.credentials, &inode.triple_locked()?) {
-        Some(mode) => inode.set_attr_locked(&SetAttr { mode: Some(mode), ..SetAttr::default() }),
-        None => Ok(()),
-    }
+    inode.drop_privileges_locked(&ctx.credentials, &inode.triple_locked()?)
 }

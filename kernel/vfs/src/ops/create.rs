@@ -220,10 +220,11 @@ impl Namespace {
         if slash == TrailingSlash::Yes && wanted == Wanted::NonDir {
             return Err(Errno::ENOENT.into());
         }
-        dir.mount.want_write()?;
+        let writing = dir.mount.want_write()?;
         if inode.is_dead() {
             return Err(Errno::ENOENT.into());
         }
-        act(&dir, &inode.triple_locked()?, Name::new(walker.last_name())?)
+        act(&dir, &inode.triple_locked()?, Name::new(walker.last_name())?)?;
+        writing.changed_entries(inode)
     }
 }

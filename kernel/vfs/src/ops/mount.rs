@@ -69,7 +69,15 @@ impl Namespace {
             let times = MountFlags::MS_NOATIME | MountFlags::MS_NODIRATIME | MountFlags::MS_RELATIME;
             let before = at.mount.flags() & times;
             let told = flags.intersects(times | MountFlags::MS_STRICTATIME);
-            return at.mount.remount(if told { kept } else { (kept - times) | before });
+            let flags = if told { kept } else { (kept - times) | before };
+            let old = at.mount.flags();
+            at.mount.remount(flags)?;
+            if flags.contains(MountFlags::MS_RDONLY) && !old.contains(MountFlags::MS_RDONLY) {
+                // What was changed until now is on the medium when the call returns (`sync_filesystem`).
+                let synced = at.file_system().sync();
+                return synced.or_else(|error| at.mount.remount(old).and(Err(error)));
+            }
+            return Ok(());
         }
         if flags.contains(MountFlags::MS_BIND) {
             let from = self.resolve(ctx, AT_FDCWD, source)?;

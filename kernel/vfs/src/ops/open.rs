@@ -15,7 +15,7 @@ use crate::ops::create::Birth;
 use crate::ops::may;
 use crate::path::{Last, LookupFlags, TrailingSlash, Walker, only};
 use crate::pipe::{Pipe, PipeEnd};
-use crate::{Access, Attr, Errno, FileType, Name, NewKind, Node, OpenIntent, Result, SetAttr, permission};
+use crate::{Access, Attr, Errno, FileType, Name, NewKind, Node, OpenIntent, Result, permission};
 
 /// Whether the file was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,12 +121,13 @@ impl Namespace {
             }
             let dentry = self.lookup_locked(&dir.dentry, walker.last_name())?;
             if dentry.inode().is_none() {
-                dir.mount.want_write()?;
+                let writing = dir.mount.want_write()?;
                 let above = dir_inode.triple_locked()?;
                 permission::may_create(&ctx.credentials, &above)?;
                 let name = Name::new(walker.last_name())?;
                 let inode = self.create_locked(ctx, &dir, name, NewKind::File, (&above, plan.mode))?;
                 let dentry = self.attach(&dir.dentry, name, inode);
+                writing.changed_entries(dir_inode)?;
                 return Ok(Some((Location { mount: dir.mount.clone(), dentry }, Found::Created)));
             }
             dentry
@@ -147,7 +148,7 @@ impl Namespace {
     /// `O_TMPFILE`.
     fn open_unnamed(self: &Arc<Self>, ctx: &Context, dirfd: Fd, path: &[u8], plan: &Plan) -> Result<Arc<OpenFile>> {
         let dir = self.lookup_at(ctx, dirfd, path, plan.lookup | LookupFlags::DIRECTORY)?;
-        dir.mount.want_write()?;
+        let _writing = dir.mount.want_write()?;
         may(&ctx.credentials, &dir, Access::WRITE | Access::EXECUTE)?;
         let dir_inode = dir.inode()?;
         let above = dir_inode.triple()?;
@@ -182,7 +183,8 @@ impl Namespace {
         }
         let truncates = plan.has(OpenFlags::O_TRUNC) && found == Found::Existing && matches!(inode.node, Node::File(_));
         if truncates {
-            place.mount.want_write()?;
+            // Held on to below, by a claim; asked for here, for `EROFS` goes before other refusals.
+            place.mount.want_write().map(drop)?;
         }
         match &inode.node {
             Node::Symlink(_) => return Err(Errno::ELOOP.into()),
@@ -253,10 +255,7 @@ fn truncate(ctx: &Context, inode: &Inode) -> Result<()> {
     if file.attr()?.size != 0 {
         file.set_len(0)?;
     }
-    match permission::after_write(&ctx.credentials, &triple) {
-        Some(mode) => inode.set_attr_locked(&SetAttr { mode: Some(mode), ..SetAttr::default() }),
-        None => Ok(()),
-    }
+    inode.drop_privileges_locked(&ctx.credentials, &triple)
 }
 
 /// A claim that is given back unless it is kept.

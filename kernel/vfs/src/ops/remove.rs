@@ -23,7 +23,7 @@ impl Namespace {
             (Last::DotDot, Expect::EmptyDir) => return Err(Errno::ENOTEMPTY.into()),
             (Last::Root, Expect::EmptyDir) => return Err(Errno::EBUSY.into()),
         };
-        dir.mount.want_write()?;
+        let writing = dir.mount.want_write()?;
         let inode = dir.inode()?;
         let _exclusive = inode.lock.write();
         let dentry = self.lookup_locked(&dir.dentry, walker.last_name())?;
@@ -50,6 +50,6 @@ impl Namespace {
             victim.set_dead();
         }
         self.detach(&dir.dentry, &dentry);
-        Ok(())
+        writing.changed_entries(inode)
     }
 }

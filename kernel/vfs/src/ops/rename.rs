@@ -51,7 +51,7 @@ impl Namespace {
         let Last::Name(new_slash) = new_last else {
             return Err(if mode == RenameMode::NoReplace { Errno::EEXIST.into() } else { Errno::EBUSY.into() });
         };
-        old_dir.mount.want_write()?;
+        let writing = old_dir.mount.want_write()?;
         let (old_inode, new_inode) = (old_dir.inode()?, new_dir.inode()?);
         let same_dir = Arc::ptr_eq(&old_dir.dentry, &new_dir.dentry);
         let _dirs = self.lock_dirs(&old_dir, &new_dir)?;
@@ -124,7 +124,8 @@ impl Namespace {
             replaced.set_dead();
         }
         self.move_dentries(&old_dir.dentry, &old, &new_dir.dentry, &new, mode);
-        Ok(())
+        writing.changed_entries(old_inode)?;
+        if same_dir { Ok(()) } else { writing.changed_entries(new_inode) }
     }
 
     /// Locks the directories of a rename, the upper one first where one is above the other.

@@ -100,13 +100,14 @@ fn check_set(name: &[u8], value: &[u8], how: XattrFlags) -> Result<()> {
 
 pub(crate) fn set(ctx: &Context, place: &Location, name: &[u8], value: &[u8], how: XattrFlags) -> Result<()> {
     check_set(name, value, how)?;
-    place.mount.want_write()?;
+    let writing = place.mount.want_write()?;
     let inode = place.inode()?;
     let _exclusive = inode.lock.write();
     permission::xattr(&ctx.credentials, &inode.triple_locked()?, name, XattrAccess::Write)?;
     let ops = inode.node.ops();
     if acl::is_acl(name) {
-        return set_list(ctx, inode, name, value);
+        set_list(ctx, inode, name, value)?;
+        return writing.changed(inode);
     }
     let both = XattrFlags::XATTR_CREATE | XattrFlags::XATTR_REPLACE;
     let mode = match how {
@@ -119,7 +120,11 @@ pub(crate) fn set(ctx: &Context, place: &Location, name: &[u8], value: &[u8], ho
         XattrFlags::XATTR_REPLACE => XattrMode::Replace,
         _ => XattrMode::Set,
     };
-    ops.set_xattr(name, value, mode)
+    if name == permission::FILE_CAPABILITIES {
+        inode.expect_capabilities();
+    }
+    ops.set_xattr(name, value, mode)?;
+    writing.changed(inode)
 }
 
 /// Sets an access control list, whatever there was before (`set_posix_acl`); one without entries takes it away. The caller
@@ -179,9 +184,10 @@ pub(crate) fn list(ctx: &Context, place: &Location) -> Result<Vec<u8>> {
 
 pub(crate) fn remove(ctx: &Context, place: &Location, name: &[u8]) -> Result<()> {
     check_name(name)?;
-    place.mount.want_write()?;
+    let writing = place.mount.want_write()?;
     let inode = place.inode()?;
     let _exclusive = inode.lock.write();
     permission::xattr(&ctx.credentials, &inode.triple_locked()?, name, XattrAccess::Write)?;
-    if acl::is_acl(name) { remove_list(inode, name) } else { inode.node.ops().remove_xattr(name) }
+    if acl::is_acl(name) { remove_list(inode, name) } else { inode.node.ops().remove_xattr(name) }?;
+    writing.changed(inode)
 }
