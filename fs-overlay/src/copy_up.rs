@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use vfs::{
     Errno, Error, FileOps, FileType, Name, NewKind, NewNode, Node, NodeOps, Over, Parent, Publish, Result, SetAttr,
-    SetTime, Subject, SyncKind, UpperDir, XattrChange,
+    SetTime, Subject, SyncKind, Told, UpperDir, XattrChange, sync_and_tell,
 };
 
 use crate::format::YES;
@@ -262,8 +262,8 @@ impl Copy<'_> {
         let times = SetAttr { atime: Some(SetTime::At(attr.atime)), mtime: Some(mtime), ..SetAttr::default() };
         staged.ops().set_attr(&times)?;
         match (self.fs.options.sync, attr.kind) {
-            (SyncMode::Auto, FileType::File) if size > 0 => staged.ops().sync(SyncKind::All)?,
-            (SyncMode::Strict, _) => staged.ops().sync(SyncKind::All)?,
+            (SyncMode::Auto, FileType::File) if size > 0 => sync_new(staged.ops())?,
+            (SyncMode::Strict, _) => sync_new(staged.ops())?,
             (SyncMode::Auto | SyncMode::Volatile, _) => {}
         }
         Ok(staged)
@@ -288,6 +288,11 @@ impl Copy<'_> {
         }
         Ok(staged)
     }
+}
+
+/// Makes a copy durable, and fails where any of it is lost.
+pub(crate) fn sync_new(node: &dyn NodeOps) -> Result<()> {
+    sync_and_tell(node, SyncKind::All, &Told::default())
 }
 
 fn must_copy(name: &[u8]) -> bool {

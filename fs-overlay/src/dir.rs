@@ -73,7 +73,8 @@ impl NodeOps for OverlayDir {
     fn sync(&self, kind: SyncKind) -> Result<()> {
         match (self.upper(), self.core.fs.options.sync) {
             (Some(upper), SyncMode::Auto | SyncMode::Strict) => upper.sync(kind),
-            (Some(_), SyncMode::Volatile) | (None, _) => Ok(()),
+            (_, SyncMode::Volatile) => self.core.fs.check_volatile(),
+            (None, _) => Ok(()),
         }
     }
 

@@ -8,7 +8,7 @@ use core::fmt;
 
 use base::sync::Mutex;
 use hashbrown::HashSet;
-use vfs::{DirOps, Errno, FileHandle, FileSystem, Node, NodeOps, Result, StatFs, Trim};
+use vfs::{DirOps, Errno, Error, ErrorSequence, FileHandle, FileSystem, Node, NodeOps, Result, StatFs, Told, Trim};
 
 use crate::format::{HandleOf, Names, Origin};
 use crate::identity::{Claims, Depth, FsIndex, Numbering, Table};
@@ -67,6 +67,8 @@ pub(crate) struct Shared {
     /// Held while a directory can move: the shape of the tree stays.
     pub(crate) rename: Ranked<Mutex<()>>,
     pub(crate) in_use: Mutex<Vec<InUse>>,
+    /// Which of the upper's write errors were before this mount.
+    pub(crate) told: Told,
 }
 
 impl LayerFs {
@@ -82,6 +84,15 @@ impl Shared {
     pub(crate) fn filesystem_of(&self, uuid: &[u8; 16]) -> Option<(FsIndex, &dyn FileSystem)> {
         let index = self.filesystems.iter().position(|layer| layer.uuid.as_ref() == Some(uuid))?;
         Some((FsIndex(u16::try_from(index).ok()?), &*self.filesystems[index].fs))
+    }
+
+    /// What a sync says under `fsync=volatile`: nothing is made durable, and an error of the upper's write-back stays one, as on Linux.
+    pub(crate) fn check_volatile(&self) -> Result<()> {
+        let errors = self.upper.as_ref().and_then(|upper| upper.fs.write_errors());
+        match errors.is_some_and(|errors| errors.is_news(&self.told)) {
+            true => Err(Error::new(Errno::EIO, "the upper layer lost data since the volatile mount")),
+            false => Ok(()),
+        }
     }
 }
 
@@ -146,8 +157,13 @@ impl FileSystem for OverlayFs {
     fn sync(&self) -> Result<()> {
         match (&self.shared.upper, self.shared.options.sync) {
             (Some(upper), SyncMode::Auto | SyncMode::Strict) => upper.fs.sync(),
-            (Some(_), SyncMode::Volatile) | (None, _) => Ok(()),
+            (_, SyncMode::Volatile) => self.shared.check_volatile(),
+            (None, _) => Ok(()),
         }
+    }
+
+    fn write_errors(&self) -> Option<&ErrorSequence> {
+        self.shared.upper.as_ref()?.fs.write_errors()
     }
 
     fn trim(&self, trim: Trim) -> Result<u64> {
@@ -158,7 +174,9 @@ impl FileSystem for OverlayFs {
     }
 
     fn unmount(&self) -> Result<()> {
-        self.sync()?;
+        if self.shared.options.sync != SyncMode::Volatile {
+            self.sync()?;
+        }
         let released = core::mem::take(&mut *self.shared.in_use.lock());
         drop(released);
         Ok(())

@@ -10,8 +10,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use base::sync::{Mutex, OnceLock};
 use vfs::{
-    AllocateMode, Attr, Errno, Error, FileHandle, FileOps, Name, Node, NodeId, NodeOps, OpenIntent, Result, SetAttr,
-    SpecialOps, SymlinkOps, SyncKind, XattrMode,
+    AllocateMode, Attr, Errno, Error, ErrorSequence, FileHandle, FileOps, Name, Node, NodeId, NodeOps, OpenIntent,
+    Result, SetAttr, SpecialOps, SymlinkOps, SyncKind, XattrMode,
 };
 
 use crate::copy_up::Content;
@@ -251,8 +251,13 @@ impl<T: Kind + ?Sized> NodeOps for Leaf<T> {
     fn sync(&self, kind: SyncKind) -> Result<()> {
         match (self.upper.get(), self.core.fs.options.sync) {
             (Some(upper), SyncMode::Auto | SyncMode::Strict) => upper.sync(kind),
-            (Some(_), SyncMode::Volatile) | (None, _) => Ok(()),
+            (_, SyncMode::Volatile) => self.core.fs.check_volatile(),
+            (None, _) => Ok(()),
         }
+    }
+
+    fn write_errors(&self) -> Option<&ErrorSequence> {
+        self.upper.get().and_then(|upper| upper.write_errors())
     }
 
     fn handle(&self) -> Option<FileHandle> {

@@ -7,9 +7,9 @@
 
 use alloc::sync::Arc;
 
-use vfs::{Errno, Error, FileOps, Node, Result, SetAttr, SetTime, SyncKind};
+use vfs::{Errno, Error, FileOps, Node, Result, SetAttr, SetTime};
 
-use crate::copy_up::{Content, copy_data};
+use crate::copy_up::{Content, copy_data, sync_new};
 use crate::format::{Redirect, check_metacopy};
 use crate::fs::Shared;
 use crate::leaf::Leaf;
@@ -135,7 +135,7 @@ impl Leaf<dyn FileOps> {
         }
         to.set_attr(&SetAttr { mtime: Some(mtime), ..SetAttr::default() })?;
         if size > 0 && fs.options.sync != SyncMode::Volatile {
-            to.sync(SyncKind::All)?;
+            sync_new(to)?;
         }
         to.remove_xattr(fs.names.metacopy)
     }

@@ -8,7 +8,8 @@ use core::any::Any;
 use base::sync::Mutex;
 use hashbrown::HashSet;
 use vfs::{
-    DirOps, Errno, Error, FileSystem, FsContext, Name, NewKind, NewNode, Node, Over, Parent, Publish, SetAttr, SetTime,
+    DirOps, Errno, Error, ErrorSequence, FileSystem, FsContext, Name, NewKind, NewNode, Node, Over, Parent, Publish,
+    SetAttr, SetTime,
 };
 
 use crate::format::{Names, Opaque};
@@ -144,7 +145,9 @@ impl OverlayFs {
                 Some(Index::open(names, upper, &*work.root, lower, found.depth)?)
             }
         };
+        let errors = upper.as_ref().and_then(|upper| upper.fs.write_errors());
         let shared = Arc::new(Shared {
+            told: errors.map(ErrorSequence::sample).unwrap_or_default(),
             dev: context.dev,
             options,
             names,

@@ -8,6 +8,7 @@ mod faults;
 mod index;
 mod layers;
 mod listing;
+mod lost;
 mod metacopy;
 mod names;
 mod rename;

@@ -15,6 +15,8 @@ pub enum Fault {
     ReadSector(u64),
     /// Every write that touches the sector fails.
     WriteSector(u64),
+    /// Every write with a sector that begins with these bytes: by what is written instead of where.
+    WriteOf([u8; 8]),
     /// The read that many requests from now (0 is the next), and every one after it.
     ReadsAfter(u64),
     /// The write that many requests from now (0 is the next), and every one after it.
@@ -68,6 +70,10 @@ impl FaultDisk {
             failed |= match fault {
                 Fault::ReadSector(sector) => !write && range.contains(sector),
                 Fault::WriteSector(sector) => write && range.contains(sector),
+                Fault::WriteOf(begin) => match io {
+                    Io::Write { data, .. } => data.chunks(crate::SECTOR_SIZE).any(|sector| sector.starts_with(begin)),
+                    Io::Read { .. } => false,
+                },
                 Fault::ReadsAfter(left) if !write => count_down(left),
                 Fault::WritesAfter(left) if write => count_down(left),
                 Fault::SomeReads { one_in, state } if !write => by_chance(*one_in, state),

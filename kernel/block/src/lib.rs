@@ -24,7 +24,7 @@ mod memory;
 mod recording;
 mod slow;
 
-pub use cache::{Buffer, BufferCache, BufferRead, BufferWrite, Dirty, UNPLACED};
+pub use cache::{Buffer, BufferCache, BufferRead, BufferWrite, Dirty, FailedWrite, UNPLACED};
 pub use counting::{CountingDisk, Counts};
 pub use device::{BlockDevice, Capabilities, Io, SECTOR_SIZE};
 pub use fault::{Fault, FaultDisk};

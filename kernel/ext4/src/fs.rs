@@ -5,8 +5,10 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use base::sync::{Mutex, OnceLock};
-use block::{Buffer, BufferCache};
-use vfs::{DirOps, Errno, Error, FileHandle, FileSystem, FsContext, NAME_MAX, Node, Result, StatFs, Trim};
+use block::{Buffer, BufferCache, FailedWrite};
+use vfs::{
+    DirOps, Errno, Error, ErrorSequence, FileHandle, FileSystem, FsContext, NAME_MAX, Node, Result, StatFs, Trim,
+};
 
 use crate::bytes::{le32, put16, put32};
 use crate::extent::node;
@@ -43,6 +45,9 @@ pub struct Ext4 {
     pub(crate) overhead: AtomicU64,
     /// Blocks of file data that have no place yet.
     pub(crate) delayed_blocks: AtomicU64,
+    /// Data of any file that was lost, and where; blocks among it that a transaction gave to files are looked for as it commits.
+    pub(crate) write_errors: ErrorSequence,
+    pub(crate) lost: Mutex<Vec<FailedWrite>>,
     /// The medium was clean when it was mounted.
     pub(crate) was_clean: bool,
     /// A transaction that began so many seconds ago commits at the next tick.
@@ -80,6 +85,8 @@ impl Ext4 {
             health: parts.health,
             overhead: AtomicU64::new(parts.overhead),
             delayed_blocks: AtomicU64::new(0),
+            write_errors: ErrorSequence::default(),
+            lost: Mutex::new(Vec::new()),
             was_clean: parts.was_clean,
             commit_interval: parts.commit_interval,
             root: OnceLock::new(),
@@ -168,7 +175,7 @@ impl Ext4 {
                     _ => self.check_not_aborted()?,
                 }
             }
-            self.cache.write_back().inspect_err(|&error| self.abort(error))?;
+            self.write_back();
         }
         Ok(())
     }
@@ -232,6 +239,10 @@ impl FileSystem for Ext4 {
             self.reap_queued(&mut core);
         }
         self.commit(&mut core)
+    }
+
+    fn write_errors(&self) -> Option<&ErrorSequence> {
+        Some(&self.write_errors)
     }
 
     fn trim(&self, trim: Trim) -> Result<u64> {

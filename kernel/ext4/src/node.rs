@@ -6,9 +6,9 @@ use core::any::Any;
 
 use base::time::NANOS_PER_SEC;
 use vfs::{
-    AllocateMode, Attr, Cookie, DirOps, DirSink, Errno, Error, Expect, FileHandle, FileOps, FileType, Name, NewNode,
-    Node, NodeId, NodeOps, OpenIntent, Publish, RenameMode, RenameOp, Result, SetAttr, SetTime, SpecialOps, SymlinkOps,
-    SyncKind, UpperDir, UpperRename, UpperRenameMode, Victim, XattrMode,
+    AllocateMode, Attr, Cookie, DirOps, DirSink, Errno, Error, ErrorSequence, Expect, FileHandle, FileOps, FileType,
+    Name, NewNode, Node, NodeId, NodeOps, OpenIntent, Publish, RenameMode, RenameOp, Result, SetAttr, SetTime,
+    SpecialOps, SymlinkOps, SyncKind, UpperDir, UpperRename, UpperRenameMode, Victim, XattrMode,
 };
 
 use crate::dir::rename::{Mode, Rename};
@@ -122,6 +122,10 @@ impl NodeOps for Ext4Node {
 
     fn sync(&self, kind: SyncKind) -> Result<()> {
         self.fs.sync_node(&self.inode, kind)
+    }
+
+    fn write_errors(&self) -> Option<&ErrorSequence> {
+        Some(&self.inode.write_errors)
     }
 
     fn note_access(&self) {

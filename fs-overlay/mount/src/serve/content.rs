@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use fuser::{Request, TimeOrNow};
-use vfs::{AllocateMode, Attr, Errno, FileOps, FileType, OpenIntent, Result, SetAttr, XattrMode, acl, mode};
+use vfs::{AllocateMode, Attr, Errno, FileOps, FileType, Node, OpenIntent, Result, SetAttr, XattrMode, acl, mode};
 
 use super::Server;
 use super::attr::set_time;
@@ -56,13 +56,14 @@ impl Server {
     }
 
     /// Opens: a file that will be written is copied up now. The kernel has seen to everything but what a truncation takes off
-    /// the mode, and the capabilities that it takes from a program.
-    pub(super) fn prepare(&self, request: &Request, number: u64, flags: i32) -> Result<()> {
+    /// the mode, and the capabilities that it takes from a program. Returns what was opened.
+    pub(super) fn prepare(&self, request: &Request, number: u64, flags: i32) -> Result<Node> {
         let node = self.node(number)?;
         let file = node.as_file()?;
         let writes = flags & nix::libc::O_ACCMODE != nix::libc::O_RDONLY;
         if flags & nix::libc::O_TRUNC == 0 {
-            return file.prepare_open(if writes { OpenIntent::Write } else { OpenIntent::Read });
+            file.prepare_open(if writes { OpenIntent::Write } else { OpenIntent::Read })?;
+            return Ok(node);
         }
         file.prepare_open(OpenIntent::Truncate)?;
         if file.xattr(FILE_CAPABILITIES)?.is_some() {
@@ -76,7 +77,7 @@ impl Server {
         if lost != 0 && !caller::is_capable(request, CAP_FSETID) {
             file.set_attr(&SetAttr { mode: Some(attr.mode & !lost), ..SetAttr::default() })?;
         }
-        Ok(())
+        Ok(node)
     }
 
     /// Reads, and gives what was read to `take`.

@@ -10,6 +10,7 @@ mod caller;
 mod change;
 mod content;
 mod listing;
+mod open;
 mod table;
 
 use std::ffi::OsStr;
@@ -30,12 +31,13 @@ use vfs::{DirOps, Errno, Expect, FileSystem, Name, NewKind, Node, Result, SyncKi
 use attr::{ABSENT, Described, absent, errno, to_fuse, ttl};
 use change::{Asked, Place};
 use content::Change;
+use open::OpenFiles;
 use table::Table;
 
 /// The largest request: as much as the kernel's pages per request allow.
 const REQUEST_MAX: u32 = 1 << 20;
 
-/// Everything is found by the inode's number: open files need no handle.
+/// Everything is found by the inode's number: open directories need no handle, and files only for what they were [told](open).
 const NO_HANDLE: FileHandle = FileHandle(0);
 
 /// Numbers are not used again while the kernel knows them.
@@ -45,13 +47,14 @@ const GENERATION: Generation = Generation(0);
 pub(crate) struct Server {
     fs: Arc<dyn FileSystem>,
     table: Table,
+    open: OpenFiles,
 }
 
 impl Server {
     /// A server of this filesystem.
     pub(crate) fn new(fs: Arc<dyn FileSystem>) -> Self {
         let table = Table::new(Node::Dir(fs.root()));
-        Self { fs, table }
+        Self { fs, table, open: OpenFiles::default() }
     }
 
     fn node(&self, number: u64) -> Result<Node> {
@@ -232,7 +235,7 @@ impl Filesystem for Server {
 
     fn open(&self, request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         match self.prepare(request, number.0, flags.0) {
-            Ok(()) => reply.opened(NO_HANDLE, FopenFlags::FOPEN_KEEP_CACHE),
+            Ok(node) => reply.opened(FileHandle(self.open.open(&node)), FopenFlags::FOPEN_KEEP_CACHE),
             Err(error) => reply.error(errno(error)),
         }
     }
@@ -249,8 +252,11 @@ impl Filesystem for Server {
     ) {
         let place = Place { parent: parent.0, name };
         let made = self.make(request, &place, NewKind::File, Asked { mode, umask });
-        match made.and_then(|node| self.describe(&node, parent)) {
-            Ok(it) => reply.created(&it.shortest(), &it.attr, GENERATION, NO_HANDLE, FopenFlags::FOPEN_KEEP_CACHE),
+        match made.and_then(|node| Ok((self.describe(&node, parent)?, self.open.open(&node)))) {
+            Ok((it, number)) => {
+                let handle = FileHandle(number);
+                reply.created(&it.shortest(), &it.attr, GENERATION, handle, FopenFlags::FOPEN_KEEP_CACHE);
+            }
             Err(error) => reply.error(errno(error)),
         }
     }
@@ -296,18 +302,19 @@ impl Filesystem for Server {
         &self,
         _: &Request,
         _: INodeNo,
-        _: FileHandle,
+        handle: FileHandle,
         _: OpenFlags,
         _: Option<LockOwner>,
         _: bool,
         reply: ReplyEmpty,
     ) {
+        self.open.close(handle.0);
         reply.ok();
     }
 
-    fn fsync(&self, _: &Request, number: INodeNo, _: FileHandle, only_data: bool, reply: ReplyEmpty) {
+    fn fsync(&self, _: &Request, number: INodeNo, handle: FileHandle, only_data: bool, reply: ReplyEmpty) {
         let kind = if only_data { SyncKind::Data } else { SyncKind::All };
-        reply_empty(self.node(number.0).and_then(|node| node.ops().sync(kind)), reply);
+        reply_empty(self.node(number.0).and_then(|node| self.open.sync(handle.0, &node, kind)), reply);
     }
 
     fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {

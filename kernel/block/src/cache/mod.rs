@@ -36,8 +36,9 @@ pub const UNPLACED: u64 = 1 << 63;
 /// When a dirty block may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dirty {
-    /// At any time, by [`BufferCache::write_back`].
-    Queued,
+    /// At any time, by [`BufferCache::write_back`]. It is data of the owner of this number; what is cached together is one
+    /// owner's.
+    Queued(u32),
     /// Only when its owner calls [`BufferCache::write_buffers`].
     Held,
 }
@@ -57,7 +58,19 @@ pub struct BufferCache {
     /// The epoch of the last write-back.
     written: AtomicU64,
     writer: Mutex<()>,
+    failures: Mutex<Vec<FailedWrite>>,
     inner: Mutex<Inner>,
+}
+
+/// Data that the device did not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailedWrite {
+    /// Whose it is: see [`Dirty::Queued`].
+    pub owner: u32,
+    /// The first block.
+    pub block: u64,
+    /// How many.
+    pub blocks: u32,
 }
 
 struct Slot {
@@ -175,6 +188,7 @@ impl BufferCache {
             flushes_done: AtomicU64::new(0),
             written: AtomicU64::new(0),
             writer: Mutex::new(()),
+            failures: Mutex::new(Vec::new()),
             inner: Mutex::new(Inner { largest: max_run as usize * block_size, ..Inner::default() }),
         })
     }
@@ -271,13 +285,13 @@ impl BufferCache {
         Ok(())
     }
 
-    /// Writes all [`Dirty::Queued`] blocks and makes durable what any write-back wrote, also one that another thread is just
+    /// [Writes back](Self::write_back) and makes durable what any write-back wrote, also one that another thread is just
     /// doing: it is waited for. Without a flush if there is nothing to make durable.
     ///
     /// # Errors
-    /// `EIO`: what was not written stays dirty.
+    /// `EIO`: the flush failed. Data that could not be written is [noted](Self::take_failures) and no error.
     pub fn sync(&self) -> Result<()> {
-        self.write_back()?;
+        self.write_back();
         if self.is_durable(self.written.load(Ordering::Acquire)) { Ok(()) } else { self.flush() }
     }
 

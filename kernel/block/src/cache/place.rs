@@ -5,16 +5,16 @@ use alloc::vec::Vec;
 use base::{Errno, Error, Result};
 
 use super::run::bits;
-use super::{BufferCache, Dirty};
+use super::{BufferCache, Dirty, FailedWrite};
 
 impl BufferCache {
     /// Makes `count` blocks that were cached under the numbers from `from` on those from `to` on, to be written like any other
-    /// data ([`Dirty::Queued`]). Nobody else may be using them. Memory moves with whole runs; a run that the place divides is
+    /// data of `owner` ([`Dirty::Queued`]). Nobody else may be using them. Memory moves with whole runs; a run that the place divides is
     /// copied, or written at once where memory is short.
     ///
     /// # Errors
-    /// `EIO`: the device failed, or one of the blocks is not in the cache; those before it have their place.
-    pub fn place(&self, from: u64, to: u64, count: u64) -> Result<()> {
+    /// `EIO`: one of the blocks is not in the cache; those before it have their place.
+    pub fn place(&self, from: u64, to: u64, count: u64, owner: u32) -> Result<()> {
         let mut done = 0;
         while done < count {
             let block = from + done;
@@ -33,7 +33,9 @@ impl BufferCache {
                     copy.extend_from_slice(part);
                     Some(copy)
                 } else {
-                    self.device.write(target * self.sectors_per_block, part)?;
+                    if self.device.write(target * self.sectors_per_block, part).is_err() {
+                        self.failures.lock().push(FailedWrite { owner, block: target, blocks: len });
+                    }
                     self.note_written();
                     None
                 }
@@ -45,7 +47,7 @@ impl BufferCache {
             }
             if let Some(data) = data {
                 let run = self.insert(target, len, data)?;
-                self.mark(&run, bits(len), Dirty::Queued);
+                self.mark(&run, bits(len), Dirty::Queued(owner));
             }
             done += u64::from(len);
         }

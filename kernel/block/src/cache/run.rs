@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::{Deref, DerefMut, Range};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use base::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -31,6 +31,8 @@ pub(super) struct Run {
     pub(super) verified: AtomicU64,
     /// Used since the clock's hand last passed.
     pub(super) referenced: AtomicBool,
+    /// Whose data its queued blocks are.
+    pub(super) owner: AtomicU32,
     /// Is in the list of runs to write back.
     pub(super) queued: AtomicBool,
     pub(super) data: RwLock<Vec<u8>>,
@@ -48,6 +50,7 @@ impl Run {
             held: AtomicU64::new(0),
             verified: AtomicU64::new(0),
             referenced: AtomicBool::new(true),
+            owner: AtomicU32::new(0),
             queued: AtomicBool::new(false),
             data: RwLock::new(data),
         })

@@ -10,7 +10,7 @@ use base::sync::RwLockReadGuard;
 use base::{Errno, Error, Result};
 
 use super::run::{Run, bit, bits};
-use super::{Buffer, BufferCache, BufferWrite, Dirty, MAX_REQUEST, UNPLACED};
+use super::{Buffer, BufferCache, BufferWrite, Dirty, FailedWrite, MAX_REQUEST, UNPLACED};
 use crate::Io;
 
 /// Requests of one batch.
@@ -19,6 +19,15 @@ const BATCH: usize = 32;
 const GATHER_BELOW: usize = 32 * 1024;
 /// What the copies of one batch take at most: write-back is what gives memory back, so it is not to need much.
 const MAX_COPIES: usize = 4 * MAX_REQUEST;
+
+/// What becomes of blocks that the device does not take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failing {
+    /// Their owner is told; they are clean.
+    Noted,
+    /// They stay as they were, and nothing more is written.
+    Held,
+}
 
 /// Dirty blocks in a row in one run.
 struct Segment<'a> {
@@ -168,7 +177,8 @@ impl BufferCache {
                     self.queued_blocks.fetch_sub(left, Ordering::Relaxed);
                 }
             }
-            Dirty::Queued => {
+            Dirty::Queued(owner) => {
+                run.owner.store(owner, Ordering::Relaxed);
                 // Before `queued` is looked at: see `write_back`.
                 let was = run.dirty.fetch_or(mask, Ordering::AcqRel);
                 let new = (mask & !was).count_ones() as usize;
@@ -188,11 +198,9 @@ impl BufferCache {
         }
     }
 
-    /// Writes all [`Dirty::Queued`] blocks. Not durable before a [`flush`](Self::flush).
-    ///
-    /// # Errors
-    /// `EIO`: what was not written stays dirty.
-    pub fn write_back(&self) -> Result<()> {
+    /// Writes all [`Dirty::Queued`] blocks. Not durable before a [`flush`](Self::flush). What the device does not take is
+    /// [noted](Self::take_failures) and clean from then on, so that a bad place keeps nothing else from being written.
+    pub fn write_back(&self) {
         let _turn = self.writer.lock();
         let mut runs = {
             let mut inner = self.inner.lock();
@@ -200,7 +208,7 @@ impl BufferCache {
             core::mem::take(&mut inner.dirty)
         };
         if runs.is_empty() {
-            return Ok(());
+            return;
         }
         sort::by_key(&mut runs, |run| run.start);
         let mut segments = Vec::new();
@@ -217,17 +225,16 @@ impl BufferCache {
             }
         }
         sort::by_key(&mut segments, Segment::block);
-        let result = self.write_segments(&segments, Dirty::Queued);
+        // Each failure is noted; there is no other.
+        let _ = self.write_segments(&segments, Failing::Noted);
         // Under `writer`: whoever finds nothing left to write there finds the epoch of those who wrote it.
         self.note_written();
-        if result.is_err() {
-            for run in &runs {
-                if run.dirty.load(Ordering::Relaxed) & !run.held.load(Ordering::Relaxed) != 0 {
-                    self.enqueue(run);
-                }
-            }
-        }
-        result
+    }
+
+    /// What [`write_back`](Self::write_back) could not write since the last call.
+    #[must_use]
+    pub fn take_failures(&self) -> Vec<FailedWrite> {
+        core::mem::take(&mut *self.failures.lock())
     }
 
     /// Changes `bytes` from `sector` on of the device itself, durably, with none of the cache's own writes in between: what
@@ -262,10 +269,10 @@ impl BufferCache {
                 _ => segments.push(Segment { run: &buffer.run, first: buffer.index, count: 1 }),
             }
         }
-        self.write_segments(&segments, Dirty::Held)
+        self.write_segments(&segments, Failing::Held)
     }
 
-    fn write_segments(&self, segments: &[Segment<'_>], dirty: Dirty) -> Result<()> {
+    fn write_segments(&self, segments: &[Segment<'_>], failing: Failing) -> Result<()> {
         let mut rest = segments;
         while !rest.is_empty() {
             let mut requests: Vec<Request<'_>> = Vec::with_capacity(BATCH);
@@ -291,19 +298,19 @@ impl BufferCache {
                     }
                 }
             }
-            self.write_requests(&mut requests, dirty)?;
+            self.write_requests(&mut requests, failing)?;
         }
         Ok(())
     }
 
-    fn write_requests(&self, requests: &mut [Request<'_>], dirty: Dirty) -> Result<()> {
+    fn write_requests(&self, requests: &mut [Request<'_>], failing: Failing) -> Result<()> {
         // The locks keep writers out; a block is clean from before its bytes are taken, so that a later change
         // marks it again. Between that and the transfer nothing can fail.
         let mut locked: Vec<RwLockReadGuard<'_, Vec<u8>>> = Vec::with_capacity(requests.len());
         for request in &mut *requests {
             for segment in request.segments {
                 let guard = segment.run.data.read();
-                self.clean(segment, dirty);
+                self.clean(segment, failing);
                 match &mut request.copy {
                     Some(copy) => copy.extend_from_slice(&guard[segment.range()]),
                     None => locked.push(guard),
@@ -322,23 +329,42 @@ impl BufferCache {
                 batch.push(Io::Write { sector: first.block() * self.sectors_per_block, data });
             }
         }
-        let result = self.device.transfer(&mut batch);
-        if result.is_err() {
-            for segment in requests.iter().flat_map(|request| request.segments) {
-                let mask = segment.mask() & segment.run.valid.load(Ordering::Relaxed);
-                self.mark(segment.run, mask, dirty);
-            }
+        let Err(error) = self.device.transfer(&mut batch) else { return Ok(()) };
+        if failing == Failing::Noted {
+            self.write_each(requests, &batch);
+            return Ok(());
         }
-        result
+        for segment in requests.iter().flat_map(|request| request.segments) {
+            let mask = segment.mask() & segment.run.valid.load(Ordering::Relaxed);
+            self.mark(segment.run, mask, Dirty::Held);
+        }
+        Err(error)
     }
 
-    fn clean(&self, segment: &Segment<'_>, dirty: Dirty) {
+    /// Writes the segments of a batch that failed one by one, and notes those that fail again: which they were was not told.
+    fn write_each(&self, requests: &[Request<'_>], batch: &[Io<'_>]) {
+        for (request, io) in requests.iter().zip(batch) {
+            let Io::Write { data, .. } = io else { continue };
+            let mut rest: &[u8] = data;
+            for segment in request.segments {
+                let (data, later) = rest.split_at(segment.bytes());
+                rest = later;
+                if self.device.write(segment.block() * self.sectors_per_block, data).is_err() {
+                    let owner = segment.run.owner.load(Ordering::Relaxed);
+                    let failed = FailedWrite { owner, block: segment.block(), blocks: segment.count };
+                    self.failures.lock().push(failed);
+                }
+            }
+        }
+    }
+
+    fn clean(&self, segment: &Segment<'_>, failing: Failing) {
         let was = segment.run.dirty.fetch_and(!segment.mask(), Ordering::Relaxed);
-        match dirty {
-            Dirty::Held => {
+        match failing {
+            Failing::Held => {
                 segment.run.held.fetch_and(!segment.mask(), Ordering::Relaxed);
             }
-            Dirty::Queued => {
+            Failing::Noted => {
                 let count = (was & segment.mask()).count_ones() as usize;
                 self.queued_blocks.fetch_sub(count, Ordering::Relaxed);
             }

@@ -146,7 +146,7 @@ impl Handle<'_> {
                 self.remap(&inode, 0, 1, Some(extent), Removed::Keep)?;
                 self.count_blocks(&inode, 1)?;
                 let buffer = self.fs.cache.create(start)?;
-                self.fs.cache.write(&buffer, block::Dirty::Queued)[..target.len()].copy_from_slice(target);
+                self.fs.cache.write(&buffer, block::Dirty::Queued(inode.ino))[..target.len()].copy_from_slice(target);
             }
             _ => {}
         }

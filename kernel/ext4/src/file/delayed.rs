@@ -224,8 +224,8 @@ impl Ext4 {
                     return Err(error);
                 }
                 Err(error) => {
-                    log::error!("ext4: data of inode {} has no place and is lost: {error}", inode.ino);
-                    inode.lost_data.store(true, Ordering::Relaxed);
+                    log::error!("ext4: data of inode {} has no place: {error}", inode.ino);
+                    self.tell_lost(inode.ino);
                     self.drop_delayed(core, inode, 0);
                     break;
                 }
@@ -292,7 +292,8 @@ impl Handle<'_> {
         let mut delayed = inode.delayed.lock();
         for Placed { block, len, start } in all {
             delayed.remove_first(len);
-            if let Err(error) = self.fs.cache.place(Ext4::unplaced(inode, block), start, u64::from(len)) {
+            let from = Ext4::unplaced(inode, block);
+            if let Err(error) = self.fs.cache.place(from, start, u64::from(len), inode.ino) {
                 self.fs.abort(error);
             }
         }

@@ -3,6 +3,7 @@
 mod allocate;
 mod cut;
 pub(crate) mod delayed;
+mod lost;
 mod read;
 mod seek;
 mod write;

@@ -180,7 +180,7 @@ impl Handle<'_> {
     ) -> Result<Piece> {
         match self.fs.map_file(inode, block)? {
             Mapping::Blocks { start, len, state: State::Written } => {
-                Ok(Piece { block, len: len.min(want), start, fresh: false, dirty: Dirty::Queued })
+                Ok(Piece { block, len: len.min(want), start, fresh: false, dirty: Dirty::Queued(inode.ino) })
             }
             Mapping::Delayed { start, len } => {
                 Ok(Piece { block, len: len.min(want), start, fresh: false, dirty: Dirty::Held })
@@ -194,7 +194,8 @@ impl Handle<'_> {
                 let len = len.min(want);
                 let extent = Extent { block, len, start, state: State::Written };
                 self.remap(inode, block, extent.end(), Some(extent), Removed::Keep)?;
-                Ok(Piece { block, len, start, fresh: true, dirty: Dirty::Queued })
+                self.note_fresh(start, u64::from(len));
+                Ok(Piece { block, len, start, fresh: true, dirty: Dirty::Queued(inode.ino) })
             }
             Mapping::Hole { len } => {
                 self.ensure_extents(inode)?;
@@ -205,7 +206,7 @@ impl Handle<'_> {
                 let extent = Extent { block, len, start, state: State::Written };
                 self.remap(inode, block, extent.end(), Some(extent), Removed::Keep)?;
                 self.count_blocks(inode, i64::from(len))?;
-                Ok(Piece { block, len, start, fresh: true, dirty: Dirty::Queued })
+                Ok(Piece { block, len, start, fresh: true, dirty: Dirty::Queued(inode.ino) })
             }
         }
     }
@@ -292,7 +293,7 @@ impl Handle<'_> {
         let size = self.fs.geometry.block_size;
         let block = (from >> self.fs.geometry.block_bits) as u32;
         let (start, dirty) = match self.fs.map_file(inode, block)? {
-            Mapping::Blocks { start, state: State::Written, .. } => (start, Dirty::Queued),
+            Mapping::Blocks { start, state: State::Written, .. } => (start, Dirty::Queued(inode.ino)),
             Mapping::Delayed { start, .. } => (start, Dirty::Held),
             _ => return Ok(()),
         };

@@ -11,7 +11,7 @@ pub(crate) mod table;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use base::sync::{Mutex, RwLock};
-use vfs::{Attr, DeviceNumber, FileType};
+use vfs::{Attr, DeviceNumber, ErrorSequence, FileType};
 
 use crate::file::delayed::Delayed;
 use crate::fs::Ext4;
@@ -58,8 +58,8 @@ pub(crate) struct Inode {
     /// Blocks from this one on are being freed, in more handles than one: the file is on the orphan list, and neither grows
     /// nor is written to before that has come to its end.
     pub(crate) cut: Mutex<Option<u32>>,
-    /// Data was lost since the last `fsync(2)`.
-    pub(crate) lost_data: AtomicBool,
+    /// Data that was lost.
+    pub(crate) write_errors: ErrorSequence,
 }
 
 impl Inode {
@@ -80,7 +80,7 @@ impl Inode {
             delayed_blocks: AtomicU32::new(0),
             is_delayed: AtomicBool::new(false),
             cut: Mutex::new(None),
-            lost_data: AtomicBool::new(false),
+            write_errors: ErrorSequence::default(),
         }
     }
 

@@ -6,7 +6,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use vfs::{Errno, Error, Result, SyncKind};
+use vfs::{Result, SyncKind};
 
 use super::Inode;
 use crate::extent::Progress;
@@ -106,10 +106,6 @@ impl Ext4 {
         if self.health.is_aborted() {
             return self.check_not_aborted();
         }
-        self.sync_inode(inode, kind)?;
-        if inode.lost_data.swap(false, Ordering::Relaxed) {
-            return Err(Error::fault(Errno::EIO, "ext4: data that was written is lost"));
-        }
-        Ok(())
+        self.sync_inode(inode, kind)
     }
 }

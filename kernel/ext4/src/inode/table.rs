@@ -59,11 +59,12 @@ impl InodeTable {
         self.slots.lock().get(&inode.ino).is_some_and(|slot| Arc::ptr_eq(&slot.inode, inode) && slot.is_open())
     }
 
-    /// Lets go of an inode that nobody outside holds, unless `keep` says otherwise.
+    /// Lets go of an inode that nobody outside holds, unless `keep` says otherwise, or whoever opens it next is to be told that data
+    /// of it is lost.
     pub(crate) fn release(&self, inode: &Arc<Inode>, keep: impl FnOnce(&Inode) -> bool) {
         let mut slots = self.slots.lock();
         let idle = slots.get(&inode.ino).is_some_and(|slot| Arc::ptr_eq(&slot.inode, inode) && !slot.is_open());
-        if idle && !keep(inode) {
+        if idle && !inode.write_errors.is_untold() && !keep(inode) {
             slots.remove(&inode.ino);
         }
     }

@@ -33,6 +33,8 @@ impl Ext4 {
         self.place_all(core)?;
         // Without its data a transaction would lead to what its blocks had before.
         self.check_not_aborted()?;
+        self.write_back();
+        self.clear_lost(core);
         self.seal(core)?;
         if let Err(error) = self.write_transaction(core) {
             self.abort(error);
@@ -42,16 +44,15 @@ impl Ext4 {
         self.checkpoint_if_due(core)
     }
 
-    /// Writes the sealed transaction: data, then metadata, durable.
+    /// Writes the sealed transaction, whose data has been written, and makes both durable.
     fn write_transaction(&self, core: &mut Core) -> Result<()> {
         let Core { transaction, journal, .. } = core;
-        self.cache.write_back()?;
         let mut buffers: Vec<Buffer> = transaction.buffers.values().map(|(buffer, _)| buffer.clone()).collect();
         sort::by_key(&mut buffers, Buffer::block);
         if let Some(journal) = journal {
             return journal.commit(&self.cache, &buffers, &transaction.revoked, self.context.clock.now());
         }
-        if transaction.allocates {
+        if !transaction.fresh.is_empty() {
             self.cache.flush()?;
         }
         self.cache.write_buffers(&buffers)?;
@@ -86,7 +87,10 @@ impl Ext4 {
             return Ok(());
         }
         self.check_not_aborted()?;
-        self.cache.sync().inspect_err(|&error| self.abort(error))
+        let synced = self.cache.sync();
+        self.note_failures();
+        // Nobody knows what a flush that failed has lost: metadata on its way to its place, too.
+        synced.inspect_err(|&error| self.abort(error))
     }
 
     /// What the transaction freed is free now, and what nobody needs leaves memory.

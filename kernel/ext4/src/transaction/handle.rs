@@ -186,8 +186,13 @@ impl<'a> Handle<'a> {
 
     /// Blocks were taken out of the bitmap.
     pub(crate) fn note_taken(&mut self, start: u64, count: u64) {
-        self.core.transaction.allocates = true;
+        self.note_fresh(start, count);
         self.core.undo.push(Change::Taken(start, count));
+    }
+
+    /// Blocks hold nothing of their file's yet. If the handle fails, that they did is too much and does no harm.
+    pub(crate) fn note_fresh(&mut self, start: u64, count: u64) {
+        self.core.transaction.fresh.push((start, count));
     }
 
     /// Blocks went back into the bitmap: nobody gets them before the commit.

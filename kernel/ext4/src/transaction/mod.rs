@@ -84,7 +84,7 @@ pub(crate) struct Transaction {
     /// When it began, in seconds.
     began: Option<i64>,
     /// New blocks belong to files: their data must be on the disk before the metadata that leads to it.
-    allocates: bool,
+    fresh: Vec<(u64, u64)>,
 }
 
 impl Transaction {
@@ -97,7 +97,7 @@ impl Transaction {
             freed: Vec::new(),
             revoked: Vec::new(),
             began: None,
-            allocates: false,
+            fresh: Vec::new(),
         }
     }
 
@@ -114,6 +114,14 @@ impl Transaction {
         } else {
             self.buffers.retain(|&block, _| block < start || block - start >= count);
         }
+    }
+
+    /// The parts of a range whose blocks came to their file in this transaction.
+    pub(crate) fn fresh_within(&self, start: u64, count: u64) -> impl Iterator<Item = (u64, u64)> {
+        self.fresh.iter().filter_map(move |&(first, len)| {
+            let (from, to) = (start.max(first), (start + count).min(first + len));
+            (from < to).then(|| (from, to - from))
+        })
     }
 
     /// Whether blocks wait for the commit to become free.

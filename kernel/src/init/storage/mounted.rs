@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use ext4::Ext4;
-use vfs::{DirOps, FileHandle, FileSystem, Node, Result, StatFs, Trim};
+use vfs::{DirOps, ErrorSequence, FileHandle, FileSystem, Node, Result, StatFs, Trim};
 
 use crate::dev;
 
@@ -55,6 +55,10 @@ impl FileSystem for Mounted {
 
     fn trim(&self, trim: Trim) -> Result<u64> {
         self.fs.trim(trim)
+    }
+
+    fn write_errors(&self) -> Option<&ErrorSequence> {
+        self.fs.write_errors()
     }
 
     fn unmount(&self) -> Result<()> {

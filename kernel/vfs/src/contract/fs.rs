@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::any::Any;
 
-use crate::{Clock, DirOps, Errno, NAME_MAX, Node, Result};
+use crate::{Clock, DirOps, Errno, ErrorSequence, NAME_MAX, Node, Result};
 
 /// What a filesystem is given when it is mounted.
 #[derive(Clone)]
@@ -90,12 +90,18 @@ pub trait FileSystem: Any + Send + Sync {
     /// `EIO`, `EUCLEAN`.
     fn statfs(&self) -> Result<StatFs>;
 
-    /// Makes everything durable (`syncfs(2)`).
+    /// Makes everything durable (`syncfs(2)`), as far as it can be: data that was lost is among the
+    /// [`write_errors`](Self::write_errors).
     ///
     /// # Errors
     /// `EIO`.
     fn sync(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// What of any file's content could not be written to the medium; `None` where that cannot be.
+    fn write_errors(&self) -> Option<&ErrorSequence> {
+        None
     }
 
     /// Tells the medium which of its space is free (`FITRIM`); returns how many bytes it was told of.

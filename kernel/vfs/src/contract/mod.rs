@@ -5,6 +5,7 @@
 
 mod attr;
 mod dir;
+mod errors;
 mod file;
 mod fs;
 mod name;
@@ -13,6 +14,7 @@ mod upper;
 
 pub use attr::{Access, Attr, DeviceNumber, FileType, NewKind, NewNode, SetAttr, SetTime, mode};
 pub use dir::{Cookie, DirEntry, DirOps, DirSink, Expect, RenameMode, RenameOp};
+pub use errors::{ErrorSequence, Told, sync_and_tell};
 pub use file::{AllocateMode, FileOps, OpenIntent};
 pub use fs::{FileHandle, FileSystem, FsContext, StatFs, Trim};
 pub use name::{NAME_MAX, Name, NameBuf};

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
 
-use crate::{Attr, DirOps, Errno, FileHandle, FileOps, FileType, Result, SetAttr};
+use crate::{Attr, DirOps, Errno, ErrorSequence, FileHandle, FileOps, FileType, Result, SetAttr};
 
 /// What programs see an inode as: device and inode number. Names that an overlay will part at copy-up show one number for as long
 /// as they have not parted; which objects are one tells [`NodeOps::identity`].
@@ -191,12 +191,18 @@ pub trait NodeOps: Any + Send + Sync {
         Ok(())
     }
 
-    /// Makes what was changed durable.
+    /// Makes what was changed durable. That data was lost on the way to the medium is no error of this call, whoever brought it there: it
+    /// is among the [`write_errors`](Self::write_errors), and [`sync_and_tell`](crate::sync_and_tell) asks for both.
     ///
     /// # Errors
     /// `EIO`, `EROFS` after an error that stopped the filesystem.
     fn sync(&self, _kind: SyncKind) -> Result<()> {
         Ok(())
+    }
+
+    /// What of the content could not be written to the medium after it had been taken; `None` where that cannot be.
+    fn write_errors(&self) -> Option<&ErrorSequence> {
+        None
     }
 
     /// Tells that the content was read: the filesystem updates atime as `relatime` says, if it keeps one.

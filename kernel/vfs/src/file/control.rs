@@ -10,7 +10,7 @@ use crate::credentials::Capabilities;
 use crate::device::{Seeking, UserMemory};
 use crate::flags::{FallocateFlags, MountFlags, OpenFlags, PollEvents, XattrFlags};
 use crate::ops::{attr, stat, xattr};
-use crate::{AllocateMode, Errno, FileOps, FileType, Result, Stat, StatFs, SyncKind, Trim, permission};
+use crate::{AllocateMode, Errno, FileOps, FileType, Result, Stat, StatFs, SyncKind, Trim, permission, sync_and_tell};
 
 bitflags::bitflags! {
     /// What a mapping of a file wants (`mmap(2)`).
@@ -60,14 +60,27 @@ impl OpenFile {
     /// `fsync(2)`, `fdatasync(2)`.
     ///
     /// # Errors
-    /// `EBADF`, `EINVAL` for what cannot be synced, `EIO`.
+    /// `EBADF`, `EINVAL` for what cannot be synced; `EIO`, also, once, for what could not be written since it was opened.
     pub fn sync(&self, kind: SyncKind) -> Result<()> {
         match (&self.kind, self.node()) {
             (Kind::Path, _) => Err(Errno::EBADF.into()),
-            (Kind::File | Kind::Dir, Some(node)) => node.ops().sync(kind),
+            (Kind::File | Kind::Dir, Some(node)) => sync_and_tell(node.ops(), kind, &self.told),
             (Kind::Device(device), _) => device.sync(),
             _ => Err(Errno::EINVAL.into()),
         }
+    }
+
+    /// `syncfs(2)`.
+    ///
+    /// # Errors
+    /// `EBADF` with `O_PATH`; `EIO`, also, once, for what of any file could not be written since it was opened.
+    pub fn sync_file_system(&self) -> Result<()> {
+        self.not_path()?;
+        let Some(location) = self.location() else { return Ok(()) };
+        let fs = location.file_system();
+        let synced = fs.sync();
+        let news = fs.write_errors().map_or(Ok(()), |errors| errors.tell(&self.told_of_all));
+        synced.and(news)
     }
 
     /// `ftruncate(2)`.

@@ -6,7 +6,7 @@ use super::{Kind, OpenFile};
 use crate::context::Context;
 use crate::device::{OpenDevice, Seeking};
 use crate::flags::{MountFlags, OpenFlags, RW_COUNT_MAX, RwFlags};
-use crate::{Errno, FileOps, Result, SyncKind, permission};
+use crate::{Errno, FileOps, Result, SyncKind, permission, sync_and_tell};
 
 /// Where a read or write happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -271,9 +271,9 @@ impl OpenFile {
     fn sync_written(&self, file: &dyn FileOps, flags: OpenFlags) -> Result<()> {
         let mount_syncs = self.location().is_some_and(|location| location.mount.has(MountFlags::MS_SYNCHRONOUS));
         if flags.contains(OpenFlags::O_SYNC) || mount_syncs {
-            file.sync(SyncKind::All)
+            sync_and_tell(file, SyncKind::All, &self.told)
         } else if flags.contains(OpenFlags::O_DSYNC) {
-            file.sync(SyncKind::Data)
+            sync_and_tell(file, SyncKind::Data, &self.told)
         } else {
             Ok(())
         }

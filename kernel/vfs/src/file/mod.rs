@@ -29,7 +29,7 @@ use crate::locks::Holder;
 use crate::mount::Location;
 use crate::namespace::Namespace;
 use crate::pipe::PipeEnd;
-use crate::{Attr, Errno, FileOps, Node, Result};
+use crate::{Attr, Errno, ErrorSequence, FileOps, Node, Result, Told};
 
 /// An open file.
 pub struct OpenFile {
@@ -43,6 +43,9 @@ pub struct OpenFile {
     /// By which credentials it was opened.
     opener: u64,
     id: u64,
+    /// Which errors of the file's write-back, and of its filesystem's, it has been told of.
+    told: Told,
+    told_of_all: Told,
 }
 
 /// Where an open file comes from.
@@ -117,6 +120,10 @@ const KEPT: OpenFlags = OpenFlags::O_ACCMODE
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
+fn sample(errors: Option<&ErrorSequence>) -> Told {
+    errors.map(ErrorSequence::sample).unwrap_or_default()
+}
+
 impl OpenFile {
     /// Makes an open file of what was opened; `claim` has been taken.
     pub(crate) fn new(
@@ -127,6 +134,14 @@ impl OpenFile {
         flags: OpenFlags,
         claim: Claim,
     ) -> Arc<Self> {
+        let (told, told_of_all) = match (&origin, &kind) {
+            (Origin::Tree(location), Kind::File | Kind::Dir) => {
+                let node = location.node().ok();
+                let of_file = node.and_then(|node| node.ops().write_errors());
+                (sample(of_file), sample(location.file_system().write_errors()))
+            }
+            _ => Default::default(),
+        };
         Arc::new(Self {
             opener: who.stamp(),
             ns: ns.clone(),
@@ -136,6 +151,8 @@ impl OpenFile {
             position: Mutex::new(0),
             claim,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            told,
+            told_of_all,
         })
     }
 

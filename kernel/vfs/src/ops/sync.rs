@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 
 use base::sort;
 
+use crate::Result;
 use crate::context::Context;
 use crate::flags::Fd;
 use crate::mount::Superblock;
 use crate::namespace::Namespace;
-use crate::{Errno, Result};
 
 impl Namespace {
     /// `sync(2)`: every filesystem. The system call ignores the answer; a shutdown does not.
@@ -27,14 +27,9 @@ impl Namespace {
     /// `syncfs(2)`.
     ///
     /// # Errors
-    /// `EBADF`, `EIO`.
+    /// As [`OpenFile::sync_file_system`](crate::OpenFile::sync_file_system).
     pub fn syncfs(&self, ctx: &Context, fd: Fd) -> Result<()> {
-        let file = ctx.files.get(fd)?;
-        match file.location() {
-            _ if file.is_path() => Err(Errno::EBADF.into()),
-            Some(place) => place.file_system().sync(),
-            None => Ok(()),
-        }
+        ctx.files.get(fd)?.sync_file_system()
     }
 
     /// Every filesystem in the tree, the last mounted first.
