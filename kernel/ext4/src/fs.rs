@@ -170,6 +170,7 @@ impl Ext4 {
             if delayed > 0 {
                 let mut core = self.core.lock();
                 match self.make_room(&mut core, 0).and_then(|()| self.place_all(&mut core)) {
+                    Err(_) if core.crowded => self.commit(&mut core)?,
                     // What has its place is written all the same: that gives memory back.
                     Err(error) if error != Errno::ENOMEM => return Err(error),
                     _ => self.check_not_aborted()?,

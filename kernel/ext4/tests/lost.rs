@@ -41,7 +41,7 @@ impl World {
     }
 
     fn put(&self, file: &OpenFile, offset: i64, bytes: &[u8]) {
-        assert_eq!(file.write(&self.root, &[bytes], At::Offset(offset)).unwrap(), bytes.len());
+        assert_eq!(file.write(&self.root, At::Offset(offset), bytes).unwrap(), bytes.len());
     }
 
     /// Ends the mount; the disk is clean then, and mounted anew.
@@ -132,7 +132,7 @@ fn synchronous_writes_are_told_at_once() {
     let how = OpenHow::from_open(OpenFlags::O_RDWR | OpenFlags::O_CREAT | OpenFlags::O_DSYNC, 0o644);
     let file = world.ns.open(&world.root, AT_FDCWD, b"a", &how).unwrap();
     world.faulty.set(Fault::WriteOf(BAD));
-    assert_eq!(file.write(&world.root, &[&bad(4096)], At::Offset(0)).unwrap_err(), Errno::EIO);
+    assert_eq!(file.write(&world.root, At::Offset(0), &bad(4096)).unwrap_err(), Errno::EIO);
     world.put(&file, 0, &pattern(1, 4096));
     drop(file);
     let (_, fs) = world.again();
@@ -147,12 +147,12 @@ fn blocks_whose_data_was_lost_show_nothing_of_what_they_had_before() {
         // Every block that is free has held it.
         let full = world.open("secret");
         let mut at = 0;
-        while let Ok(written) = full.write(&world.root, &[&secret], At::Offset(at)) {
+        while let Ok(written) = full.write(&world.root, At::Offset(at), &secret) {
             at += written as i64;
         }
         drop(full);
         world.fs.sync().unwrap();
-        short::unlink(&*world.fs, "secret").unwrap();
+        world.ns.unlinkat(&world.root, AT_FDCWD, b"secret", vfs::AtFlags::empty()).unwrap();
         world.fs.sync().unwrap();
 
         let (delayed, reserved, old) = (world.open("delayed"), world.open("reserved"), world.open("old"));

@@ -272,6 +272,11 @@ impl BufferCache {
         self.write_segments(&segments, Failing::Held)
     }
 
+    /// Lets a [`Dirty::Held`] block go whose bytes are again what the device has: it is clean, and no longer held.
+    pub fn let_go(&self, buffer: &Buffer) {
+        self.clean(&Segment { run: &buffer.run, first: buffer.index, count: 1 }, Failing::Held);
+    }
+
     fn write_segments(&self, segments: &[Segment<'_>], failing: Failing) -> Result<()> {
         let mut rest = segments;
         while !rest.is_empty() {

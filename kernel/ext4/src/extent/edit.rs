@@ -68,14 +68,41 @@ impl Handle<'_> {
         }
     }
 
-    /// As [`remap`](Self::remap) to nothing, for the last leaf of the tree only. Returns whether there may be more to remove.
-    pub(crate) fn remove_from_last_leaf(&mut self, inode: &Arc<Inode>, from: u32) -> Result<bool> {
+    /// As [`remap`](Self::remap) to nothing, for the last leaf of the tree only, and of that no more than has its blocks in so many
+    /// `groups`; as many are left as were not used. Returns whether there may be more to remove.
+    pub(crate) fn remove_from_last_leaf(&mut self, inode: &Arc<Inode>, from: u32, groups: &mut u32) -> Result<bool> {
         self.touch_data(inode)?;
         let path = self.descend(inode, u32::MAX)?;
-        let first = self.entries(inode, &path.levels)?.first().map(key_of);
+        let entries = self.entries(inode, &path.levels)?;
+        let first = entries.first().map(key_of);
         let deep = path.levels.len() > 1;
-        self.remap_leaf(inode, path, from, u64::from(u32::MAX) + 1, None, Removed::Free)?;
-        Ok(deep && first.is_some_and(|first| first > from))
+        let cut = self.within_groups(&entries, from, groups)?;
+        self.remap_leaf(inode, path, cut, u64::from(u32::MAX) + 1, None, Removed::Free)?;
+        Ok(cut > from || deep && first.is_some_and(|first| first > from))
+    }
+
+    /// From which block on, `from` or behind it, the extents of a leaf have their blocks in so many groups.
+    fn within_groups(&self, entries: &[RawEntry], from: u32, groups: &mut u32) -> Result<u32> {
+        let geometry = &self.fs.geometry;
+        for raw in entries.iter().rev() {
+            let extent = node::decode(raw).map_err(|error| self.fs.failed(error))?;
+            if extent.end() <= u64::from(from) {
+                break;
+            }
+            self.fs.check_extent(&extent)?;
+            let block = extent.block.max(from);
+            let start = extent.start + u64::from(block - extent.block);
+            let last = geometry.group_of(extent.start + u64::from(extent.len) - 1);
+            let wanted = last - geometry.group_of(start) + 1;
+            if wanted > *groups {
+                // The blocks in the last groups of it, if any.
+                let at = geometry.group_start(last + 1 - *groups).min(extent.start + u64::from(extent.len));
+                *groups = 0;
+                return Ok(u32::try_from(u64::from(extent.block) + (at - extent.start)).unwrap_or(u32::MAX));
+            }
+            *groups -= wanted;
+        }
+        Ok(from)
     }
 
     fn remap_leaf(

@@ -4,13 +4,15 @@ use alloc::sync::Arc;
 
 use vfs::Result;
 
-use super::node::{Header, empty_root};
+use super::node::empty_root;
 use crate::inode::Inode;
 use crate::inode::record::flag;
 use crate::transaction::Handle;
 
-/// Leaves that one handle empties at most.
+/// Leaves that one handle empties at most,
 const LEAVES: usize = 16;
+/// and groups that it frees blocks of: so many bitmaps change, and as many descriptors at worst.
+const GROUPS: u32 = 64;
 
 /// Whether a truncation has come to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,18 +28,16 @@ impl Handle<'_> {
         if !inode.record.read().uses_extents() {
             return self.truncate_indirect(inode, from);
         }
+        let mut groups = GROUPS;
         for _ in 0..LEAVES {
-            if !self.remove_from_last_leaf(inode, from)? {
+            if !self.remove_from_last_leaf(inode, from, &mut groups)? {
                 return Ok(Progress::Done);
+            }
+            if groups == 0 {
+                break;
             }
         }
         Ok(Progress::More)
-    }
-
-    /// Whether truncation fits into one handle for certain: the extents are all in the inode.
-    pub(crate) fn is_shallow(inode: &Inode) -> bool {
-        let record = inode.record.read();
-        record.uses_extents() && Header::parse(&record.map, None).is_ok_and(|header| header.depth == 0)
     }
 
     /// Makes an inode that owns blocks start with an empty tree.

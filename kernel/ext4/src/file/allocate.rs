@@ -12,8 +12,8 @@ use crate::transaction::Handle;
 const CREDITS: usize = 64;
 /// Steps of one handle.
 const STEPS: usize = 16;
-/// Blocks that one step punches at most: bitmaps of that many groups change.
-const PUNCH: u32 = 1 << 18;
+/// Groups of which one step punches blocks at most: so many bitmaps change.
+const PUNCH_GROUPS: u32 = 4;
 
 impl Ext4 {
     /// Reserves, frees or zeroes a range of a file.
@@ -65,12 +65,17 @@ impl Ext4 {
                 })?;
                 if !started && !matches!(mode, AllocateMode::Extend | AllocateMode::KeepSize) {
                     // Last, for file data has no way back.
+                    h.check_room()?;
                     h.zero_edges(inode, offset, end)?;
                 }
                 Ok(Some(at))
             })?;
             let Some(next) = next else {
-                self.place_inode(&mut self.core.lock(), inode)?;
+                let mut core = self.core.lock();
+                match self.place_inode(&mut core, inode) {
+                    Err(_) if core.crowded => self.empty_log(&mut core)?,
+                    placed => placed?,
+                }
                 continue;
             };
             started = true;
@@ -90,7 +95,12 @@ impl Handle<'_> {
         if mode == AllocateMode::PunchHole {
             let len = match mapping {
                 Mapping::Hole { len } | Mapping::Delayed { len, .. } => return Ok(at.saturating_add(len.min(left))),
-                Mapping::Blocks { len, .. } => len.min(left).min(PUNCH),
+                Mapping::Blocks { start, len, .. } => {
+                    let geometry = &self.fs.geometry;
+                    let end = geometry.group_start(geometry.group_of(start))
+                        + u64::from(PUNCH_GROUPS * geometry.blocks_per_group);
+                    len.min(left).min(u32::try_from(end - start).unwrap_or(u32::MAX))
+                }
             };
             self.remap(inode, at, u64::from(at) + u64::from(len), None, Removed::Free)?;
             return Ok(at + len);

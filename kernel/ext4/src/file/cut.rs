@@ -81,6 +81,7 @@ impl Handle<'_> {
         if progress == Progress::More {
             self.add_orphan(inode)?;
         }
+        self.check_room()?;
         // Last, for file data has no way back: nothing fails behind the zeros.
         let block_end = len.next_multiple_of(1 << bits);
         self.zero_bytes(inode, len, block_end.min(size))?;

@@ -16,12 +16,12 @@ use core::sync::atomic::Ordering;
 use block::UNPLACED;
 use vfs::{Errno, Result};
 
-use super::write::Delays;
+use super::write::{CREDITS, Delays};
 use crate::extent::node::{Header, capacity};
 use crate::extent::{Extent, Mapping, Removed, State};
 use crate::fs::Ext4;
 use crate::inode::Inode;
-use crate::space::Share;
+use crate::space::{Promised, Share};
 use crate::transaction::{Core, Handle, Locks, Try};
 
 /// Stretches that one handle places at most.
@@ -183,18 +183,23 @@ impl Ext4 {
     /// Metadata blocks that change about when data without a place gets it: a node of each file's tree and one for each half
     /// node of pieces, full nodes and what they split into, bitmaps and descriptors.
     pub(crate) fn placing_credits(&self, core: &Core) -> usize {
-        let blocks = core.promised.data as usize;
-        let splits = core.promised.splits as usize;
-        core.delayed.len()
-            + blocks / (capacity(self.geometry.block_size) / 2)
-            + 2 * splits
-            + 2 * blocks.min(core.groups.len())
+        self.placing(&core.promised, core.delayed.len(), core.groups.len())
+    }
+
+    fn placing(&self, promised: &Promised, files: usize, groups: usize) -> usize {
+        let blocks = promised.data as usize;
+        let splits = promised.splits as usize;
+        // Half a node each, and what leads to those; it grows by a level at times.
+        let nodes = files + blocks / (capacity(self.geometry.block_size) / 2 - 2) + 2 * splits;
+        let bitmaps = (blocks + nodes).min(groups);
+        // And the superblock.
+        nodes + bitmaps + bitmaps.min(self.geometry.desc_blocks as usize) + 1
     }
 
     /// Gives all data without a place its place, in the running transaction.
     ///
     /// # Errors
-    /// `ENOMEM`: the rest stays as it is. A file whose data can have no place, for the medium is damaged, loses it; that is
+    /// `ENOMEM`, or `ENOSPC` where the log [has no room](Core::crowded): the rest stays as it is. A file whose data can have no place, for the medium is damaged, loses it; that is
     /// told by its next `fsync(2)`.
     pub(crate) fn place_all(&self, core: &mut Core) -> Result<()> {
         while let Some(inode) = core.delayed.last().cloned() {
@@ -215,6 +220,10 @@ impl Ext4 {
             let result = self.run(core, &locks, Try::Last, |h| h.place_delayed(inode, room));
             match result {
                 Ok(()) => {}
+                Err(error) if core.crowded => {
+                    self.promise(core, inode, &mut inode.delayed.lock());
+                    return Err(error);
+                }
                 Err(error) if error == Errno::ENOSPC && room == Room::ToGrow => {
                     self.discard_windows(core);
                     room = Room::None;
@@ -238,17 +247,43 @@ impl Ext4 {
 
 impl Handle<'_> {
     /// Whether `more` blocks of a file may wait for their place. Where space is short they may not, so that the last
-    /// block can be had and whoever does not get it is told.
-    pub(super) fn delays(&self, inode: &Inode, more: u32) -> Delays {
+    /// block can be had and whoever does not get it is told; nor where the log is too small for all that placing them may change.
+    ///
+    /// # Errors
+    /// As [`refuse`](Self::refuse), where the log may have more room after a commit.
+    pub(super) fn delays(&mut self, inode: &Inode, more: u32) -> Result<Delays> {
         /// Blocks that are left for what happens meanwhile.
         const MARGIN: u64 = 64;
-        let need = {
-            let delayed = inode.delayed.lock();
-            let stretches = delayed.stretches.len() + more.div_ceil(2) as usize;
-            let share = self.fs.share(inode, delayed.blocks.saturating_add(more), stretches);
-            share.blocks().saturating_sub(delayed.promised.blocks())
-        };
-        if inode.ino < INODES && self.core.available() >= need + MARGIN { Delays::Yes } else { Delays::No }
+        let (before, after) = self.shares(inode, more, more.div_ceil(2) as usize);
+        let need = after.blocks().saturating_sub(before.blocks());
+        if inode.ino >= INODES || self.core.available() < need + MARGIN {
+            return Ok(Delays::No);
+        }
+        match self.fits_with(before, after, CREDITS) {
+            true => Ok(Delays::Yes),
+            false if self.attempt == Try::First => Err(self.refuse()),
+            false => Ok(Delays::No),
+        }
+    }
+
+    /// Fails unless the log has room for placing `more` blocks of a file, in so many stretches, beside what waits already.
+    pub(super) fn check_placing(&mut self, inode: &Inode, more: u32, stretches: usize) -> Result<()> {
+        let (before, after) = self.shares(inode, more, stretches);
+        if self.fits_with(before, after, 0) { self.check_room() } else { Err(self.refuse()) }
+    }
+
+    /// What a file's data without a place is promised, and what it will be.
+    fn shares(&self, inode: &Inode, more: u32, stretches: usize) -> (Share, Share) {
+        let delayed = inode.delayed.lock();
+        let (blocks, stretches) = (delayed.blocks.saturating_add(more), delayed.stretches.len() + stretches);
+        (delayed.promised, self.fs.share(inode, blocks, stretches))
+    }
+
+    fn fits_with(&self, before: Share, after: Share, credits: usize) -> bool {
+        let mut promised = self.core.promised;
+        promised.change(before, after);
+        let placing = self.fs.placing(&promised, self.core.delayed.len() + 1, self.core.groups.len());
+        self.fs.fits(self.core, placing.saturating_sub(self.fs.placing_credits(self.core)) + credits)
     }
 
     /// Notes that blocks of a hole have data without a place now.
@@ -288,7 +323,8 @@ impl Handle<'_> {
                 left -= len;
             }
         }
-        // Nothing can fail any more, but the disk.
+        self.check_room()?;
+        // Nothing can fail any more.
         let mut delayed = inode.delayed.lock();
         for Placed { block, len, start } in all {
             delayed.remove_first(len);

@@ -17,6 +17,8 @@ use crate::transaction::{Handle, Try};
 
 /// Metadata blocks that a write may change.
 pub(super) const CREDITS: usize = 48;
+/// Stretches that one handle gives blocks, or makes written ones, at most: each may change a bitmap, a descriptor and nodes.
+const STRETCHES: usize = 16;
 /// The most that one handle writes, so that the transaction and the cache stay in bounds.
 const MAX_WRITE: usize = 4 << 20;
 
@@ -83,7 +85,7 @@ impl Ext4 {
                 Ok((offset, len)) => {
                     first.get_or_insert(offset);
                     done += len;
-                    if full || len < part.len() {
+                    if full || len == 0 {
                         break;
                     }
                 }
@@ -97,7 +99,8 @@ impl Ext4 {
 }
 
 impl Handle<'_> {
-    /// Out of space for good, `fits` says how many bytes there was space for.
+    /// Writes as much as one handle may; returns where, and how much that was. Out of space for good, `fits` says how many bytes there
+    /// was space for.
     fn write(&mut self, inode: &Arc<Inode>, position: Position, data: &[u8], fits: &mut usize) -> Result<(u64, usize)> {
         let size = inode.record.read().size;
         let offset = match position {
@@ -115,14 +118,16 @@ impl Handle<'_> {
         let bits = self.fs.geometry.block_bits;
         let first = (offset >> bits) as u32;
         let last = ((offset + len as u64 - 1) >> bits) as u32;
-        let delays = self.delays(inode, last - first + 1);
+        let delays = self.delays(inode, last - first + 1)?;
         let mut pieces: Vec<Piece> = Vec::new();
         let mut at = first;
-        while at <= last {
+        let mut changed = 0;
+        while at <= last && changed < STRETCHES {
             let mut taken = 0;
             match self.map_for_write(inode, at, last - at + 1, delays, &mut taken) {
                 Ok(piece) => {
                     at += piece.len;
+                    changed += usize::from(piece.fresh && !piece.is_newly_delayed());
                     pieces.push(piece);
                 }
                 Err(error) => {
@@ -138,17 +143,20 @@ impl Handle<'_> {
                 break;
             }
         }
+        let len = if at > last { len } else { len.min(((u64::from(at) << bits) - offset) as usize) };
         let data = &data[..len];
         let now = self.now;
         let end = offset + len as u64;
-        if offset > size {
-            self.zero_tail(inode, size)?;
-        }
         let delays = pieces.iter().any(Piece::is_newly_delayed);
         if end > size || delays {
             self.touch_data(inode)?;
         } else {
             self.touch(inode)?;
+        }
+        let new = pieces.iter().filter(|piece| piece.is_newly_delayed());
+        self.check_placing(inode, new.clone().map(|piece| piece.len).sum(), new.count())?;
+        if offset > size {
+            self.zero_tail(inode, size)?;
         }
         let copied = self.load_edges(&pieces, offset, len);
         let copied = copied.and_then(|()| pieces.iter().try_for_each(|piece| self.copy_in(piece, offset, data)));

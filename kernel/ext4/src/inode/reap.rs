@@ -12,7 +12,7 @@ use super::Inode;
 use crate::extent::Progress;
 use crate::fs::Ext4;
 use crate::space::window;
-use crate::transaction::{Core, Handle};
+use crate::transaction::Core;
 
 /// Metadata blocks that freeing an inode may change in one handle.
 const CREDITS: usize = 64;
@@ -80,12 +80,9 @@ impl Ext4 {
             self.empty_directory(core, inode)?;
         }
         let owns = inode.record.read().owns_blocks(&self.geometry);
-        if owns && !Handle::is_shallow(inode) {
-            while self.transact_with(core, CREDITS, inode, |h| h.truncate_blocks(inode, 0))? == Progress::More {}
-        }
-        self.transact_with(core, CREDITS, inode, |h| {
-            if owns {
-                h.truncate_blocks(inode, 0)?;
+        while self.transact_with(core, CREDITS, inode, |h| {
+            if owns && h.truncate_blocks(inode, 0)? == Progress::More {
+                return Ok(Progress::More);
             }
             h.drop_attribute_block(inode)?;
             h.remove_orphan(inode)?;
@@ -96,9 +93,13 @@ impl Ext4 {
                 record.sectors = 0;
                 record.dtime = deleted.max(1);
             })?;
+            h.free_inode(inode)?;
+            h.check_room()?;
             inode.staged.store(false, Ordering::Relaxed);
-            h.free_inode(inode)
-        })
+            Ok(Progress::Done)
+        })? == Progress::More
+        {}
+        Ok(())
     }
 
     /// `fsync(2)` of one inode.

@@ -70,6 +70,16 @@ impl Journal {
         self.blocks_of(buffers, revoked).is_some_and(|blocks| blocks < self.sb.ring() - self.used)
     }
 
+    /// How many blocks the log has copies of: no transaction revokes more.
+    pub(crate) fn copies(&self) -> usize {
+        self.logged.len() + self.retiring.as_ref().map_or(0, |retiring| retiring.blocks.len())
+    }
+
+    /// Whether the committed state of a block is not in its place yet.
+    pub(crate) fn is_pending(&self, block: u64) -> bool {
+        self.pending.contains_key(&block)
+    }
+
     /// Whether a transaction of so many blocks can ever fit.
     pub(crate) fn could_hold(&self, buffers: usize) -> bool {
         self.blocks_of(buffers, buffers).is_some_and(|blocks| blocks < self.sb.ring() / 2)

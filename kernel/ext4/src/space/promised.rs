@@ -24,6 +24,16 @@ pub(crate) struct Promised {
     pub(crate) freed: u64,
 }
 
+impl Promised {
+    /// One file's share was `before`, and now it is `after`.
+    pub(crate) fn change(&mut self, before: Share, after: Share) {
+        let change = |sum: &mut u64, before: u64, after: u64| *sum = (*sum + after).saturating_sub(before);
+        change(&mut self.data, before.data, after.data);
+        change(&mut self.nodes, before.nodes, after.nodes);
+        change(&mut self.splits, before.splits, after.splits);
+    }
+}
+
 impl Core {
     /// Blocks that are free, to be had now, and promised to nobody.
     pub(crate) fn available(&self) -> u64 {
@@ -33,10 +43,7 @@ impl Core {
 
     /// A file's data without a place was promised `before`, and now it is `after`.
     pub(crate) fn promise(&mut self, before: Share, after: Share) {
-        let change = |sum: &mut u64, before: u64, after: u64| *sum = (*sum + after).saturating_sub(before);
-        change(&mut self.promised.data, before.data, after.data);
-        change(&mut self.promised.nodes, before.nodes, after.nodes);
-        change(&mut self.promised.splits, before.splits, after.splits);
+        self.promised.change(before, after);
     }
 }
 

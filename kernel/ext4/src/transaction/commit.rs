@@ -23,14 +23,33 @@ use crate::verify;
 /// Commits between two searches for inodes that were looked at and not changed.
 const SWEEP_EVERY: u32 = 64;
 
+/// How much of the data that waited for its place has it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Placed {
+    All,
+    Part,
+}
+
 impl Ext4 {
     /// Makes the running transaction durable and starts the next one.
     pub(crate) fn commit(&self, core: &mut Core) -> Result<()> {
         if core.transaction.is_empty() {
             return self.flush_data();
         }
+        while self.commit_one(core)? == Placed::Part {
+            self.empty_journal(core)?;
+        }
+        self.checkpoint_if_due(core)
+    }
+
+    /// Commits the transaction with the data that waits for its place, or with the part of it that the log has room for. Room for
+    /// all of it is counted when it is written, so that a part is the rule's exception.
+    fn commit_one(&self, core: &mut Core) -> Result<Placed> {
         self.check_not_aborted()?;
-        self.place_all(core)?;
+        let placed = match self.place_all(core) {
+            Err(_) if core.crowded && !core.transaction.is_empty() => Placed::Part,
+            placed => placed.map(|()| Placed::All)?,
+        };
         // Without its data a transaction would lead to what its blocks had before.
         self.check_not_aborted()?;
         self.write_back();
@@ -41,7 +60,7 @@ impl Ext4 {
             return Err(error);
         }
         self.finish(core);
-        self.checkpoint_if_due(core)
+        Ok(placed)
     }
 
     /// Writes the sealed transaction, whose data has been written, and makes both durable.

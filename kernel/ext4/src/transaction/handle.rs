@@ -2,11 +2,12 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use block::{Buffer, Dirty};
-use vfs::{Result, Timestamp};
+use vfs::{Errno, Error, Result, Timestamp};
 
 use super::undo::{Change, UndoLog};
 use super::{Core, Seal, Try};
@@ -27,6 +28,9 @@ pub(crate) struct Handle<'a> {
     pub(crate) now: Timestamp,
     pub(crate) attempt: Try,
     number: u64,
+    /// The log has no room for all that it wanted to change; what is among that and was changed all the same.
+    crowded: bool,
+    refused: Vec<Buffer>,
 }
 
 impl<'a> Handle<'a> {
@@ -34,7 +38,8 @@ impl<'a> Handle<'a> {
         let whiteout = core.whiteout.clone();
         core.undo.begin(core.counters, whiteout);
         let now = fs.geometry.fit_time(fs.context.clock.now());
-        Self { fs, core, now, attempt, number: NEXT.fetch_add(1, Ordering::Relaxed) }
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { fs, core, now, attempt, number, crowded: false, refused: Vec::new() }
     }
 
     /// The operation has succeeded.
@@ -57,7 +62,13 @@ impl<'a> Handle<'a> {
     /// The operation has failed: everything is as before.
     pub(super) fn undo(self) {
         UndoLog::undo(self.fs, self.core);
-        let touched: alloc::vec::Vec<u32> =
+        for buffer in &self.refused {
+            // What a checkpoint has still to bring to its place stays dirty for that.
+            if !self.core.journal.as_ref().is_some_and(|journal| journal.is_pending(buffer.block())) {
+                self.fs.cache.let_go(buffer);
+            }
+        }
+        let touched: Vec<u32> =
             self.core.windows.iter().filter(|(_, window)| window.handle == self.number).map(|(&ino, _)| ino).collect();
         for ino in touched {
             window::discard(self.fs, self.core, ino);
@@ -73,10 +84,32 @@ impl<'a> Handle<'a> {
         self.fs.metadata(block, seal)
     }
 
-    /// Makes a block part of the transaction.
-    fn join(&mut self, buffer: &Buffer, seal: Seal) {
+    /// Makes a block part of the transaction, if the log has room for it. That is asked here, for each block: so whatever an operation
+    /// does, the transaction can always be committed.
+    fn join(&mut self, buffer: &Buffer, seal: Seal) -> Result<()> {
+        let is_new = !self.core.transaction.buffers.contains_key(&buffer.block());
+        if is_new && !self.fs.fits(self.core, 1) {
+            return Err(self.refuse());
+        }
         self.core.transaction.began.get_or_insert(self.now.secs);
         self.core.transaction.buffers.insert(buffer.block(), (buffer.clone(), seal));
+        Ok(())
+    }
+
+    /// The handle is to fail for want of room in the log: it is undone, and tried once more with all of the log before it.
+    #[cold]
+    pub(crate) fn refuse(&mut self) -> Error {
+        self.crowded = true;
+        Error::new(Errno::ENOSPC, "operation larger than the journal")
+    }
+
+    pub(super) fn is_crowded(&self) -> bool {
+        self.crowded
+    }
+
+    /// Fails if the log had no room for a change that could not say so. To be asked before file data changes, which has no way back.
+    pub(crate) fn check_room(&mut self) -> Result<()> {
+        if self.crowded { Err(self.refuse()) } else { Ok(()) }
     }
 
     /// Makes a metadata block without content: all zero.
@@ -84,7 +117,7 @@ impl<'a> Handle<'a> {
         let buffer = self.fs.cache.create(block)?;
         buffer.set_verified();
         self.core.undo.push(Change::Created(block));
-        self.join(&buffer, seal);
+        self.join(&buffer, seal)?;
         drop(self.fs.cache.write(&buffer, Dirty::Held));
         Ok(buffer)
     }
@@ -97,7 +130,9 @@ impl<'a> Handle<'a> {
         range: Range<usize>,
         change: impl FnOnce(&mut [u8]) -> T,
     ) -> T {
-        self.join(buffer, seal);
+        if self.join(buffer, seal).is_err() {
+            self.refused.push(buffer.clone());
+        }
         let mut bytes = self.fs.cache.write(buffer, Dirty::Held);
         let bytes = &mut bytes[range.clone()];
         self.core.undo.push_bytes(buffer, range.start, bytes);
@@ -132,7 +167,7 @@ impl<'a> Handle<'a> {
             let (block, _) = self.fs.record_location(inode.ino);
             if !self.core.transaction.buffers.contains_key(&block) {
                 let buffer = self.metadata(block, Seal::None)?;
-                self.join(&buffer, Seal::None);
+                self.join(&buffer, Seal::None)?;
                 drop(self.fs.cache.write(&buffer, Dirty::Held));
             }
             self.core.transaction.inodes.push(inode.clone());
@@ -163,7 +198,7 @@ impl<'a> Handle<'a> {
         if !self.core.groups[group as usize].dirty {
             let (block, _) = self.fs.geometry.desc_location(group);
             let buffer = self.metadata(block, Seal::None)?;
-            self.join(&buffer, Seal::None);
+            self.join(&buffer, Seal::None)?;
             drop(self.fs.cache.write(&buffer, Dirty::Held));
             self.touch_superblock()?;
             self.core.transaction.groups.push(group);
@@ -178,7 +213,7 @@ impl<'a> Handle<'a> {
         let (block, _) = self.fs.geometry.super_location();
         if !self.core.transaction.buffers.contains_key(&block) {
             let buffer = self.metadata(block, Seal::None)?;
-            self.join(&buffer, Seal::Superblock);
+            self.join(&buffer, Seal::Superblock)?;
             drop(self.fs.cache.write(&buffer, Dirty::Held));
         }
         Ok(())

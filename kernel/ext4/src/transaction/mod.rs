@@ -147,6 +147,8 @@ pub(crate) struct Core {
     /// Where transactions go; without one, metadata goes straight to its place.
     pub(crate) journal: Option<Journal>,
     undo: UndoLog,
+    /// The last handle failed for want of room in the log.
+    pub(crate) crowded: bool,
     /// For `i_generation` of new inodes.
     pub(crate) generation: u32,
 }
@@ -169,6 +171,7 @@ impl Core {
             transaction: Transaction::new(1),
             journal: None,
             undo: UndoLog::default(),
+            crowded: false,
             generation,
         }
     }
@@ -215,6 +218,7 @@ impl Ext4 {
     ) -> Result<T> {
         let mut core = self.core.lock();
         let mut attempt = Try::First;
+        let mut emptied = false;
         let result = loop {
             self.check_writable()?;
             self.make_room(&mut core, credits)?;
@@ -225,7 +229,12 @@ impl Ext4 {
             let result = self.run(&mut core, &locks, attempt, &mut body);
             drop(locks);
             match result {
-                Err(error) if error == Errno::ENOSPC && attempt == Try::First => {
+                Err(_) if core.crowded && !emptied => {
+                    emptied = true;
+                    attempt = Try::Last;
+                    self.empty_log(&mut core)?;
+                }
+                Err(error) if error == Errno::ENOSPC && attempt == Try::First && !core.crowded => {
                     attempt = Try::Last;
                     self.discard_windows(&mut core);
                     self.commit(&mut core)?;
@@ -257,23 +266,35 @@ impl Ext4 {
         if core.journal.as_ref().is_some_and(|journal| !journal.could_hold(credits)) {
             return Err(Error::new(Errno::ENOSPC, "operation larger than the journal"));
         }
-        let held = core.transaction.buffers.len() + self.placing_credits(core);
-        let room = |core: &Core, held: usize, revoked: usize| {
-            let wanted = held + credits + BEYOND_CREDITS;
-            core.journal.as_ref().is_none_or(|journal| journal.has_room(wanted, revoked + wanted))
-        };
         // The worst case must fit into the journal; the memory that it takes is counted once it is taken.
         let crowded = core.transaction.buffers.len() + credits > self.max_buffers(core);
-        if crowded || !room(core, held, core.transaction.revoked.len()) {
+        if crowded || !self.fits(core, credits + BEYOND_CREDITS) {
             self.commit(core)?;
         }
-        if !room(core, 0, 0)
-            && let Some(journal) = &mut core.journal
-        {
-            // The log is full: what it has is brought to its place now.
-            journal.empty(&self.cache).inspect_err(|&error| self.abort(error))?;
+        if !self.fits(core, credits + BEYOND_CREDITS) {
+            self.empty_log(core)?;
         }
         Ok(())
+    }
+
+    /// Whether the running transaction, with its data in place and so many blocks more, fits into what is free of the log. This
+    /// holds after every handle, with 0: see [`Handle::check_room`].
+    pub(crate) fn fits(&self, core: &Core, more: usize) -> bool {
+        let Some(journal) = &core.journal else { return true };
+        journal.has_room(core.transaction.buffers.len() + self.placing_credits(core) + more, journal.copies())
+    }
+
+    /// Commits, and has what the log holds brought to its place: all of it is free.
+    pub(crate) fn empty_log(&self, core: &mut Core) -> Result<()> {
+        self.commit(core)?;
+        self.empty_journal(core)
+    }
+
+    fn empty_journal(&self, core: &mut Core) -> Result<()> {
+        match &mut core.journal {
+            Some(journal) => journal.empty(&self.cache).inspect_err(|&error| self.abort(error)),
+            None => Ok(()),
+        }
     }
 
     /// Runs one handle. The caller has the core lock, and has seen to it that the transaction has room.
@@ -286,11 +307,14 @@ impl Ext4 {
     ) -> Result<T> {
         let guards = locks.lock();
         let mut handle = Handle::new(self, core, attempt);
-        let result = body(&mut handle);
+        let result = body(&mut handle).and_then(|value| handle.check_room().map(|()| value));
+        let crowded = handle.is_crowded();
         match result {
             Ok(_) => handle.stop(),
             Err(_) => handle.undo(),
         }
+        core.crowded = crowded;
+        debug_assert!(result.is_err() || self.fits(core, 0), "the log has no room for the transaction");
         drop(guards);
         result
     }
@@ -301,11 +325,18 @@ impl Ext4 {
         core: &mut Core,
         credits: usize,
         inode: &Arc<Inode>,
-        body: impl FnOnce(&mut Handle<'_>) -> Result<T>,
+        mut body: impl FnMut(&mut Handle<'_>) -> Result<T>,
     ) -> Result<T> {
+        let locks = Locks::new([Some(inode.clone()), None, None, None]);
         self.check_writable()?;
         self.make_room(core, credits)?;
-        self.run(core, &Locks::new([Some(inode.clone()), None, None, None]), Try::Last, body)
+        match self.run(core, &locks, Try::Last, &mut body) {
+            Err(_) if core.crowded => {
+                self.empty_log(core)?;
+                self.run(core, &locks, Try::Last, body)
+            }
+            result => result,
+        }
     }
 }
 
@@ -347,8 +378,50 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use base::sync::RwLock;
+    use block::MemoryDisk;
+    use vfs::{FileSystem, FsContext, NewKind, NewNode, Timestamp};
 
-    use super::exclusive;
+    use super::*;
+    use crate::format::{FormatOptions, format};
+    use crate::inode::table::ROOT_INO;
+    use crate::{Ext4, MountOptions};
+
+    #[test]
+    fn an_operation_that_no_log_could_hold_is_refused_and_leaves_nothing() {
+        const NOW: Timestamp = Timestamp { secs: 1_800_000_000, nanos: 0 };
+        let disk = Arc::new(MemoryDisk::new(32 << 20));
+        format(&*disk, &FormatOptions::new([0x5a; 32], NOW)).unwrap();
+        let context = FsContext { dev: 1, clock: Arc::new(|| NOW) };
+        let fs = Ext4::mount(disk.clone(), context, MountOptions::default()).unwrap();
+        let create = |name: &[u8]| {
+            let root = fs.inode(ROOT_INO).unwrap();
+            fs.create(&root, name, &NewNode::new(NewKind::File, 0o644)).map(drop)
+        };
+        create(b"before").unwrap();
+        // Blocks that are there, and blocks that are made.
+        let (first, last) = (3000, 5000);
+        let result = fs.transact(10, &[], |h| {
+            for block in first..last {
+                let buffer = h.metadata(block, Seal::None)?;
+                h.modify(&buffer, Seal::None, 0..4, |bytes| bytes.fill(7));
+            }
+            Ok(())
+        });
+        assert_eq!(result.unwrap_err(), Errno::ENOSPC);
+        let result =
+            fs.transact(10, &[], |h| (last..last + 2000).try_for_each(|block| h.create(block, Seal::None).map(drop)));
+        assert_eq!(result.unwrap_err(), Errno::ENOSPC);
+        create(b"after").unwrap();
+        fs.sync().unwrap();
+        assert!(!fs.is_read_only());
+        assert!(fs.core.lock().transaction.buffers.is_empty());
+        fs.empty_log(&mut fs.core.lock()).unwrap();
+        for block in first..last {
+            let buffer = fs.cache.read(block).unwrap();
+            assert!(!buffer.is_dirty() && buffer.read()[..4] == [0; 4], "block {block}");
+        }
+        fs.unmount().unwrap();
+    }
 
     #[test]
     fn a_reader_does_not_pass_a_change_that_waits() {

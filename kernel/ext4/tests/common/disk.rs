@@ -34,6 +34,17 @@ pub const DEFAULT: Make = Make::Mkfs(&["-b", "4096", "-I", "256"]);
 pub const OLD: Make = Make::Mkfs(&["-b", "1024", "-I", "128", "-O", "^metadata_csum"]);
 
 impl Make {
+    /// Size of a block that it asks for, in bytes.
+    pub fn block_size(self) -> u64 {
+        match self {
+            Self::Ours(block_size, _) => block_size.into(),
+            Self::Mkfs(args) => {
+                let value = args.iter().position(|arg| *arg == "-b").and_then(|at| args.get(at + 1));
+                value.and_then(|text| text.parse().ok()).expect("it is asked for")
+            }
+        }
+    }
+
     /// A disk of `bytes` with a fresh filesystem.
     pub fn disk(self, bytes: u64) -> Arc<MemoryDisk> {
         match self {
