@@ -54,7 +54,7 @@ pub enum Event {
     },
     /// The cache was emptied onto the medium.
     Flush,
-    /// A range was given up. A cut leaves its bytes alone, which the contract of discard allows.
+    /// A range was given up. A cut makes garbage of it, as the contract of discard allows.
     Discard {
         /// First sector.
         sector: u64,
@@ -199,8 +199,10 @@ impl Recording {
         let flushed = past.iter().rposition(|event| *event == Event::Flush).unwrap_or(0);
         let (safe, loose) = past.split_at(flushed);
         for event in safe {
-            if let Event::Write { sector, data } | Event::WriteDurable { sector, data } = event {
-                disk.write(*sector, data)?;
+            match event {
+                Event::Write { sector, data } | Event::WriteDurable { sector, data } => disk.write(*sector, data)?,
+                Event::Discard { sector, sectors } => spoil(disk, *sector, *sectors)?,
+                Event::Flush => {}
             }
         }
         let mut random = Chance::new(survival, events);
@@ -214,11 +216,24 @@ impl Recording {
                     Survival::Nothing => {}
                     Survival::Some(_) => random.write_some(disk, *sector, data)?,
                 },
-                Event::Flush | Event::Discard { .. } => {}
+                Event::Discard { sector, sectors } => match survival {
+                    Survival::Everything => spoil(disk, *sector, *sectors)?,
+                    Survival::Nothing => {}
+                    Survival::Some(_) if random.next().is_multiple_of(2) => {}
+                    Survival::Some(_) => spoil(disk, *sector, *sectors)?,
+                },
+                Event::Flush => {}
             }
         }
         Ok(())
     }
+}
+
+/// What a discarded sector reads as.
+const GARBAGE: u8 = 0xdb;
+
+fn spoil(disk: &dyn BlockDevice, sector: u64, sectors: u64) -> Result<()> {
+    (sector..sector + sectors).try_for_each(|sector| disk.write(sector, &[GARBAGE; SECTOR_SIZE]))
 }
 
 /// Chance that a seed repeats (splitmix64).
@@ -294,6 +309,24 @@ mod tests {
         assert_eq!(first_bytes(&disk), [0; 4]);
         recording.cut(&disk, recording.len(), Survival::Everything).unwrap();
         assert_eq!(first_bytes(&disk), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_was_discarded_is_garbage_and_may_be_so_before_the_next_flush() {
+        let disk = RecordingDisk::new(Arc::new(MemoryDisk::new(1 << 20)), WriteCache::Flush);
+        (0..4).for_each(|sector| disk.write(sector, &[1; SECTOR_SIZE]).unwrap());
+        disk.flush().unwrap();
+        disk.discard(1, 2).unwrap();
+        disk.write(2, &[2; SECTOR_SIZE]).unwrap();
+        let recording = disk.take();
+        let after = |survival| {
+            let disk = MemoryDisk::new(1 << 20);
+            recording.cut(&disk, recording.len(), survival).unwrap();
+            first_bytes(&disk)
+        };
+        assert_eq!(after(Survival::Everything), [1, GARBAGE, 2, 1]);
+        assert_eq!(after(Survival::Nothing), [1; 4]);
+        assert!((0..20).any(|seed| after(Survival::Some(seed)) == [1, GARBAGE, GARBAGE, 1]));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use base::sync::{Mutex, OnceLock};
 use block::{Buffer, BufferCache, FailedWrite};
@@ -50,6 +50,8 @@ pub struct Ext4 {
     pub(crate) lost: Mutex<Vec<FailedWrite>>,
     /// The medium was clean when it was mounted.
     pub(crate) was_clean: bool,
+    /// The disk is told of blocks as they become free.
+    pub(crate) discards: AtomicBool,
     /// A transaction that began so many seconds ago commits at the next tick.
     pub(crate) commit_interval: u32,
     /// The root directory stays in memory.
@@ -67,6 +69,7 @@ pub(crate) struct Parts {
     pub(crate) health: Health,
     pub(crate) overhead: u64,
     pub(crate) was_clean: bool,
+    pub(crate) discards: bool,
     pub(crate) commit_interval: u32,
 }
 
@@ -88,6 +91,7 @@ impl Ext4 {
             write_errors: ErrorSequence::default(),
             lost: Mutex::new(Vec::new()),
             was_clean: parts.was_clean,
+            discards: AtomicBool::new(parts.discards),
             commit_interval: parts.commit_interval,
             root: OnceLock::new(),
         })

@@ -17,38 +17,9 @@ use crate::group::{self, Descriptor, Group, SystemZones};
 use crate::health::Health;
 use crate::inode::table::ROOT_INO;
 use crate::journal;
+use crate::options::{COMMIT_INTERVAL, Discard, MountMode, MountOptions};
 use crate::superblock::{Geometry, STATE_ERROR, STATE_VALID, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, field};
 use crate::transaction::Core;
-
-/// Whether a mount may change the medium.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum MountMode {
-    /// Changes are allowed, unless the device or a feature of the medium forbids them.
-    #[default]
-    ReadWrite,
-    /// No change. A journal that needs it is replayed all the same, as Linux does.
-    ReadOnly,
-}
-
-/// How to mount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MountOptions {
-    /// Whether changes are allowed.
-    pub mode: MountMode,
-    /// Memory that the buffer cache aims to stay below, in bytes.
-    pub cache_bytes: usize,
-    /// Seconds after which a tick commits what was changed (`commit=`); 0 for the default.
-    pub commit_interval: u32,
-}
-
-/// Linux's `JBD2_DEFAULT_MAX_COMMIT_AGE`, in seconds.
-const COMMIT_INTERVAL: u32 = 5;
-
-impl Default for MountOptions {
-    fn default() -> Self {
-        Self { mode: MountMode::ReadWrite, cache_bytes: 16 << 20, commit_interval: COMMIT_INTERVAL }
-    }
-}
 
 /// How strictly group descriptors are taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,6 +90,9 @@ impl Ext4 {
         if !capabilities.flush && !read_only {
             log::warn!("ext4: the disk knows no flush: nothing can be promised to survive a power cut");
         }
+        if options.discard == Discard::OnFree && !capabilities.discard {
+            log::warn!("ext4: the disk knows no discard: the option has no effect");
+        }
         let cache = BufferCache::new(device, geometry.block_size, options.cache_bytes)?;
         let groups = load_groups(&cache, &geometry, strict)?;
         let zones = SystemZones::new(&geometry, &groups);
@@ -137,6 +111,7 @@ impl Ext4 {
             core,
             health: Health::new(read_only),
             was_clean: state & STATE_VALID != 0 && state & STATE_ERROR == 0,
+            discards: options.discard == Discard::OnFree && capabilities.discard && !read_only,
             commit_interval: if options.commit_interval == 0 { COMMIT_INTERVAL } else { options.commit_interval },
         });
         Ok(fs)

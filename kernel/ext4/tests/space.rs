@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use block::{BlockDevice, Capabilities, Io, MemoryDisk};
 use common::disk::{DEFAULT, MIB, assert_clean};
-use common::{mount, mount_read_only, short};
+use common::{context, mount, mount_read_only, short};
 use contract::dsl::pattern;
+use ext4::{Ext4, MountOptions};
 use vfs::{Errno, FileSystem, Result, Trim};
 
 /// A disk that knows what it was told to forget, in bytes.
@@ -85,6 +86,43 @@ fn free_space_is_discarded_and_nothing_else() {
     short::file(&*fs, "new", &pattern(7, 20 << 20)).unwrap();
     fs.sync().unwrap();
     assert!(short::read(&*fs, "new").unwrap() == pattern(7, 20 << 20));
+}
+
+#[test]
+fn what_a_commit_freed_is_discarded_after_it_and_nothing_else() {
+    for option in ["discard", "nodiscard"] {
+        let memory = DEFAULT.disk(64 * MIB);
+        let disk = Discards::new(memory.clone());
+        let options = MountOptions::default().with(option.as_bytes()).unwrap();
+        let fs = Ext4::mount(disk.clone(), context(), options).unwrap();
+        for number in 0..20_u64 {
+            short::file(&*fs, &format!("{number}"), &pattern(number, 300_000)).unwrap();
+        }
+        fs.sync().unwrap();
+        assert!(disk.take().is_empty(), "{option}: nothing was freed");
+        for number in 5..15 {
+            short::unlink(&*fs, &format!("{number}")).unwrap();
+        }
+        assert!(disk.take().is_empty(), "{option}: a crash would bring the files back");
+        fs.sync().unwrap();
+        let told = disk.take();
+        let bytes: u64 = told.iter().map(|&(_, len)| len).sum();
+        if option == "discard" {
+            assert_eq!(bytes, 10 * 303_104, "{told:?}");
+            assert!(told.len() <= 3, "neighbours go together: {told:?}");
+        } else {
+            assert!(told.is_empty());
+        }
+        short::file(&*fs, "new", &pattern(77, 5_000_000)).unwrap();
+        fs.unmount().unwrap();
+        drop(fs);
+        assert_clean(&memory, "after discards");
+        let fs = mount(memory);
+        for number in (0..5_u64).chain(15..20) {
+            assert!(short::read(&*fs, &format!("{number}")).unwrap() == pattern(number, 300_000), "{number}");
+        }
+        assert!(short::read(&*fs, "new").unwrap() == pattern(77, 5_000_000));
+    }
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub(super) fn open(options: &Options<'_>, firmware: &Firmware) -> Upper {
             in_memory(firmware)
         }
         OverlayMode::Disk => match disks::all().nth(ROOT_DISK) {
-            Some(disk) => on_disk(disk, firmware),
+            Some(disk) => on_disk(disk, options.root_flags, firmware),
             None => {
                 log::warn!("no disk: changes are kept in memory and lost at power-off");
                 in_memory(firmware)
@@ -79,9 +79,9 @@ pub(super) fn in_memory(firmware: &Firmware) -> Upper {
     }
 }
 
-fn on_disk(disk: &'static VirtioDisk, firmware: &Firmware) -> Upper {
+fn on_disk(disk: &'static VirtioDisk, flags: &str, firmware: &Firmware) -> Upper {
     let name = disk.name();
-    match prepare(disk).and_then(|()| mount_root(disk, firmware)) {
+    match prepare(disk).and_then(|()| mount_root(disk, flags, firmware)) {
         Ok(upper) => upper,
         Err(Refusal::Untouched(why)) => {
             log::error!("{name}: {why}; it is left untouched, and the firmware is shown read-only");
@@ -107,8 +107,13 @@ fn prepare(disk: &VirtioDisk) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn mount_root(disk: &'static VirtioDisk, firmware: &Firmware) -> Result<Upper, Refusal> {
-    let (context, options) = (fs_context(Some(dev::disk_number(ROOT_DISK))), mount_options(MountMode::ReadWrite));
+fn mount_root(disk: &'static VirtioDisk, flags: &str, firmware: &Firmware) -> Result<Upper, Refusal> {
+    let plain = mount_options(MountMode::ReadWrite);
+    let options = plain.with(flags.as_bytes()).unwrap_or_else(|bad| {
+        log::warn!("rootflags: {bad}");
+        plain
+    });
+    let context = fs_context(Some(dev::disk_number(ROOT_DISK)));
     let (fs, changes) = ::storage::mount(device(disk), context, options, &firmware.layers)?;
     let what = match changes {
         Changes::Writable { .. } => alloc::format!("{}", disk.name()),
@@ -141,8 +146,12 @@ fn cache_bytes() -> usize {
 /// alone.
 ///
 /// # Errors
-/// `EBUSY` where it is in use; `EINVAL` for what is no filesystem; `EIO`.
-pub(super) fn mount_disk(index: usize, mode: MountMode) -> Result<Arc<dyn FileSystem>> {
+/// `EBUSY` where it is in use; `EINVAL` for what is no filesystem, and for options that cannot be; `EIO`.
+pub(super) fn mount_disk(index: usize, mode: MountMode, options: &[u8]) -> Result<Arc<dyn FileSystem>> {
+    let options = mount_options(mode).with(options).map_err(|bad| {
+        log::warn!("{bad}");
+        Error::new(Errno::EINVAL, "ext4: see the log")
+    })?;
     if index == ROOT_DISK
         && let Some(fs) = &*DISK.lock()
     {
@@ -150,7 +159,7 @@ pub(super) fn mount_disk(index: usize, mode: MountMode) -> Result<Arc<dyn FileSy
     }
     let disk = disks::all().nth(index).ok_or(Errno::ENXIO)?;
     dev::claim_disk(index)?;
-    match Ext4::mount(device(disk), fs_context(Some(dev::disk_number(index))), mount_options(mode)) {
+    match Ext4::mount(device(disk), fs_context(Some(dev::disk_number(index))), options) {
         Ok(fs) => {
             OTHERS.lock().push(Arc::downgrade(&fs));
             Ok(Arc::new(Mounted::new(fs, Hold::Own(index))))

@@ -68,7 +68,7 @@ fn disk(request: &MountRequest<'_>) -> Result<Arc<dyn FileSystem>> {
     }
     let (index, _) = dev::find_disk(attr.rdev).ok_or(Errno::ENXIO)?;
     let read_only = request.flags.contains(vfs::MountFlags::MS_RDONLY);
-    storage::mount_disk(index, if read_only { MountMode::ReadOnly } else { MountMode::ReadWrite })
+    storage::mount_disk(index, if read_only { MountMode::ReadOnly } else { MountMode::ReadWrite }, request.data)
 }
 
 /// Options: `size=`, `nr_inodes=`, `mode=`, `uid=`, `gid=`, as tmpfs has them.

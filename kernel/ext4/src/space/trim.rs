@@ -1,10 +1,13 @@
-//! `FITRIM`: telling the disk which blocks are free, so that its storage can be given back.
+//! Telling the disk which blocks are free, so that its storage can be given back: by `FITRIM`, and with the option `discard` as
+//! they become free.
 //!
 //! Only blocks whose freedom is durable are told: what the running transaction freed is withheld and left out, and a crash
 //! can bring no file back to a block that is gone. Groups that were never used hold nothing to be told.
 
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
+use base::sort;
 use block::SECTOR_SIZE;
 use vfs::{Errno, Error, Result, Trim};
 
@@ -51,6 +54,29 @@ impl Ext4 {
             at = to;
         }
         Ok(bytes)
+    }
+
+    /// Tells the disk of ranges of blocks that a transaction freed and that nobody has got since, if the mount asks for it. The transaction
+    /// has committed, durably: no crash brings what was there back. Neighbours go together.
+    pub(crate) fn discard_freed(&self, freed: &[(u64, u64)]) {
+        if freed.is_empty() || !self.discards.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut ranges = freed.to_vec();
+        sort::by_key(&mut ranges, |&(start, _)| start);
+        ranges.dedup_by(|next, last| {
+            let joins = last.0 + last.1 == next.0;
+            last.1 += if joins { next.1 } else { 0 };
+            joins
+        });
+        for (start, count) in ranges {
+            if let Err(error) = self.discard(start, count) {
+                // It was an offer. Who does not take one takes none.
+                log::warn!("ext4: the disk takes no discard: {error}; there will be no more");
+                self.discards.store(false, Ordering::Relaxed);
+                return;
+            }
+        }
     }
 
     /// Free runs of a group between two of its blocks, of `least` blocks or more.

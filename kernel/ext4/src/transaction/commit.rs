@@ -116,6 +116,8 @@ impl Ext4 {
     fn finish(&self, core: &mut Core) {
         let id = core.transaction.id.wrapping_add(1).max(1);
         let done = core::mem::replace(&mut core.transaction, Transaction::new(id));
+        // Before anybody can get them: what is discarded is nobody's.
+        self.discard_freed(&done.freed);
         for (start, count) in done.freed {
             release(&mut core.groups, &self.geometry, start, count);
             core.promised.freed -= count;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use block::BlockDevice;
 use contract::tree::walk;
-use ext4::{Ext4, MountMode, MountOptions};
+use ext4::{Discard, Ext4, MountMode, MountOptions};
 use vfs::{
     Cookie, DeviceNumber, DirEntry, DirOps, Error, Expect, FileOps, FileSystem, FsContext, Name, NewKind, NewNode,
     Node, RenameOp, Result, SetAttr, SetTime, SourceLeft, Timestamp, UpperRename, UpperRenameMode, mode,
@@ -25,8 +25,13 @@ fn mount(disk: &Arc<dyn BlockDevice>, clock: &Arc<AtomicI64>) -> Arc<Ext4> {
     let clock = clock.clone();
     let now = move || Timestamp { secs: clock.fetch_add(1, Ordering::Relaxed), nanos: 123_456_789 };
     let context = FsContext { dev: 0x801, clock: Arc::new(now) };
-    // A small cache, so that blocks leave it and come back.
-    let options = MountOptions { mode: MountMode::ReadWrite, cache_bytes: 2 << 20, ..MountOptions::default() };
+    // A small cache, so that blocks leave it and come back; and the disk is told of what is free as it becomes so.
+    let options = MountOptions {
+        mode: MountMode::ReadWrite,
+        cache_bytes: 2 << 20,
+        discard: Discard::OnFree,
+        ..MountOptions::default()
+    };
     Ext4::mount(disk.clone(), context, options).unwrap_or_else(|error| panic!("mount: {error}"))
 }
 
