@@ -64,6 +64,8 @@ pub struct Options<'a> {
     pub init_arguments: Vec<&'a str, MAX_INIT_ARGUMENTS>,
     /// `overlay=disk|ram|ro`.
     pub overlay: OverlayMode,
+    /// `rootflags=OPTIONS`: how the first disk is mounted.
+    pub root_flags: &'a str,
     /// `failsafe`: boot the firmware alone, touching no disk.
     pub failsafe: bool,
     /// `firmware.oci`: the firmware's archives are layers of an OCI image, with its whiteouts.
@@ -133,6 +135,14 @@ const PARAMETERS: &[Parameter] = &[
                 _ => return false,
             };
             true
+        },
+    },
+    Parameter {
+        key: "rootflags",
+        expects: "mount options such as commit=30,discard",
+        apply: |options, value| {
+            options.root_flags = value.unwrap_or_default();
+            value.is_some()
         },
     },
     Parameter { key: "failsafe", expects: "no value", apply: |options, value| flag(&mut options.failsafe, value) },
@@ -316,12 +326,13 @@ mod tests {
     #[test]
     fn every_key_is_understood() {
         let options = Options::parse(
-            "init=/bin/sh overlay=ram failsafe suite=overlay* log=trace debug-exit=0x501 \
+            "init=/bin/sh overlay=ram rootflags=commit=30,discard failsafe suite=overlay* log=trace debug-exit=0x501 \
              virtio_mmio.device=512@0xfeb00e00:12 virtio_mmio.device=4K@0xd0000000:5:1",
         );
         assert!(options.warnings.is_empty(), "{:?}", options.warnings);
         assert_eq!(options.init, Some("/bin/sh"));
         assert_eq!(options.overlay, OverlayMode::Ram);
+        assert_eq!(options.root_flags, "commit=30,discard");
         assert!(options.failsafe);
         assert_eq!(options.suite, Some("overlay*"));
         assert_eq!(options.log, LogLevel::Trace);

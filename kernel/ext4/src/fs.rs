@@ -43,6 +43,8 @@ pub struct Ext4 {
     pub(crate) health: Health,
     /// Blocks that are no file's and never will be.
     pub(crate) overhead: AtomicU64,
+    /// What the superblock said of how much was ever written, in KiB.
+    pub(crate) written_before: u64,
     /// Blocks of file data that have no place yet.
     pub(crate) delayed_blocks: AtomicU64,
     /// Data of any file that was lost, and where; blocks among it that a transaction gave to files are looked for as it commits.
@@ -68,6 +70,7 @@ pub(crate) struct Parts {
     pub(crate) core: Core,
     pub(crate) health: Health,
     pub(crate) overhead: u64,
+    pub(crate) written_before: u64,
     pub(crate) was_clean: bool,
     pub(crate) discards: bool,
     pub(crate) commit_interval: u32,
@@ -87,6 +90,7 @@ impl Ext4 {
             dropped: Mutex::new(Vec::new()),
             health: parts.health,
             overhead: AtomicU64::new(parts.overhead),
+            written_before: parts.written_before,
             delayed_blocks: AtomicU64::new(0),
             write_errors: ErrorSequence::default(),
             lost: Mutex::new(Vec::new()),
@@ -112,23 +116,24 @@ impl Ext4 {
 
     /// A metadata block, read and checked. Bitmaps and inode tables are checked by those who read them.
     pub(crate) fn metadata(&self, block: u64, seal: Seal) -> Result<Buffer> {
-        let buffer = self.cache.read(block).map_err(|error| self.failed(error))?;
+        let buffer = self.cache.read(block).map_err(|error| self.failed_at(error, block))?;
         let checked_elsewhere =
             matches!(seal, Seal::None | Seal::Superblock | Seal::BlockBitmap(_) | Seal::InodeBitmap(_));
         if checked_elsewhere || buffer.is_verified() {
             return Ok(buffer);
         }
         if !verify::verify(&self.geometry, &buffer.read(), block, seal) {
-            return Err(self.corrupt(match seal {
+            let what = match seal {
                 Seal::Directory(_) => "ext4: wrong checksum of a directory block",
                 Seal::IndexRoot(_) | Seal::IndexNode(_) => "ext4: wrong checksum of a directory index",
                 Seal::Extents(_) => "ext4: wrong checksum of an extent node",
                 Seal::Attributes => "ext4: wrong checksum of an attribute block",
                 _ => "ext4: wrong checksum of a metadata block",
-            }));
+            };
+            return Err(self.failed_at(Error::fault(Errno::EUCLEAN, what), block));
         }
         if let Seal::Extents(_) = seal {
-            node::check(&buffer.read()).map_err(|error| self.failed(error))?;
+            node::check(&buffer.read()).map_err(|error| self.failed_at(error, block))?;
         }
         buffer.set_verified();
         Ok(buffer)

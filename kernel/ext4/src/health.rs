@@ -6,7 +6,7 @@ use base::sync::OnceLock;
 use block::SECTOR_SIZE;
 use vfs::{Errno, Error, Result, Timestamp};
 
-use crate::bytes::{le16, le32, put, put8, put16, put32};
+use crate::bytes::{le16, le32, put, put8, put16, put32, put64};
 use crate::fs::Ext4;
 use crate::superblock::{self, STATE_ERROR, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, field};
 
@@ -18,7 +18,9 @@ const ABORTED: u8 = 3;
 /// The first error that stopped the filesystem.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    context: &'static str,
+    error: Error,
+    /// The block that it is about; 0 where it is about none.
+    block: u64,
     time: Timestamp,
 }
 
@@ -60,11 +62,11 @@ impl Health {
     }
 
     /// Returns whether this is the first error.
-    fn stop(&self, state: u8, error: Error, time: Timestamp) -> bool {
+    fn stop(&self, state: u8, failure: Failure) -> bool {
         let before = self.state.fetch_max(state, Ordering::Relaxed);
         if before < FAILED {
-            self.failure.call_once(|| Failure { context: error.context(), time });
-            log::error!("ext4: read-only from now on: {error}");
+            log::error!("ext4: read-only from now on: {}", failure.error);
+            self.failure.call_once(|| failure);
         }
         before < FAILED
     }
@@ -74,12 +76,15 @@ impl Failure {
     /// Puts the error into the superblock, where `dumpe2fs` shows it.
     pub(crate) fn store(&self, raw: &mut [u8]) {
         let mut text = [0; 32];
-        let len = self.context.len().min(text.len() - 1);
-        text[..len].copy_from_slice(&self.context.as_bytes()[..len]);
+        let context = self.error.context().as_bytes();
+        let len = context.len().min(text.len() - 1);
+        text[..len].copy_from_slice(&context[..len]);
         if le32(raw, field::ERROR_COUNT) == 0 {
             put32(raw, field::FIRST_ERROR_TIME, self.time.secs as u32);
             put8(raw, field::FIRST_ERROR_TIME_HI, (self.time.secs >> 32) as u8);
             put(raw, field::FIRST_ERROR_FUNC, &text);
+            put64(raw, field::FIRST_ERROR_BLOCK, self.block);
+            put8(raw, field::FIRST_ERROR_CODE, self.code());
         }
         let same = le32(raw, field::LAST_ERROR_TIME) == self.time.secs as u32;
         if !same {
@@ -89,6 +94,19 @@ impl Failure {
         put32(raw, field::LAST_ERROR_TIME, self.time.secs as u32);
         put8(raw, field::LAST_ERROR_TIME_HI, (self.time.secs >> 32) as u8);
         put(raw, field::LAST_ERROR_FUNC, &text);
+        put64(raw, field::LAST_ERROR_BLOCK, self.block);
+        put8(raw, field::LAST_ERROR_CODE, self.code());
+    }
+
+    /// `EXT4_ERR_*` of Linux's `fs/ext4/ext4.h`.
+    fn code(&self) -> u8 {
+        match self.error.errno() {
+            Errno::EIO => 2,
+            Errno::ENOMEM => 3,
+            Errno::EUCLEAN if self.error.context().contains("checksum") => 4,
+            Errno::EUCLEAN => 5,
+            _ => 1,
+        }
     }
 }
 
@@ -105,8 +123,13 @@ impl Ext4 {
 
     /// Passes on an error of reading metadata. One of the medium or of the format makes the filesystem read-only.
     pub(crate) fn failed(&self, error: Error) -> Error {
+        self.failed_at(error, 0)
+    }
+
+    /// As [`failed`](Self::failed), about one block.
+    pub(crate) fn failed_at(&self, error: Error, block: u64) -> Error {
         if matches!(error.errno(), Errno::EIO | Errno::EUCLEAN) {
-            self.stop(FAILED, error);
+            self.stop(FAILED, error, block);
         }
         error
     }
@@ -120,12 +143,12 @@ impl Ext4 {
     /// Something could not be written, or not made durable: nothing more will be.
     #[cold]
     pub(crate) fn abort(&self, error: Error) {
-        self.stop(ABORTED, error);
+        self.stop(ABORTED, error, 0);
     }
 
-    fn stop(&self, state: u8, error: Error) {
+    fn stop(&self, state: u8, error: Error, block: u64) {
         // A mount that has not come to its end writes nothing.
-        if self.health.stop(state, error, self.context.clock.now())
+        if self.health.stop(state, Failure { error, block, time: self.context.clock.now() })
             && !self.health.mounted_read_only
             && self.root.get().is_some()
         {

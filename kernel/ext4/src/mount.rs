@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering;
 use block::{BlockDevice, BufferCache, SECTOR_SIZE};
 use vfs::{FsContext, Result};
 
-use crate::bytes::{le16, le32, put8, put16, put32};
+use crate::bytes::{le16, le32, le64, put8, put16, put32};
 use crate::error::MountError;
 use crate::features::{Compat, Incompat, RoCompat};
 use crate::format::is_blank;
@@ -104,6 +104,7 @@ impl Ext4 {
         let fs = Self::assemble(Parts {
             cache,
             overhead: overhead(&geometry),
+            written_before: le64(raw, field::KBYTES_WRITTEN),
             geometry,
             zones,
             tables,

@@ -110,7 +110,10 @@ mod tests {
         let with = |text: &str| MountOptions::default().with(text.as_bytes());
         let plain = MountOptions::default();
         assert_eq!(with(""), Ok(plain));
-        assert_eq!(with("commit=30,discard,"), Ok(MountOptions { commit_interval: 30, discard: Discard::OnFree, ..plain }));
+        assert_eq!(
+            with("commit=30,discard,"),
+            Ok(MountOptions { commit_interval: 30, discard: Discard::OnFree, ..plain })
+        );
         assert_eq!(with("commit=0").unwrap().commit_interval, 0);
         assert_eq!(with("discard,nodiscard,errors=remount-ro,data=ordered,barrier=1"), Ok(plain));
     }

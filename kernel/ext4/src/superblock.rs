@@ -55,10 +55,13 @@ pub(crate) mod field {
     pub(crate) const WANT_EXTRA_ISIZE: usize = 0x15e;
     pub(crate) const FLAGS: usize = 0x160;
     pub(crate) const CHECKSUM_TYPE: usize = 0x175;
+    pub(crate) const KBYTES_WRITTEN: usize = 0x178;
     pub(crate) const ERROR_COUNT: usize = 0x194;
     pub(crate) const FIRST_ERROR_TIME: usize = 0x198;
+    pub(crate) const FIRST_ERROR_BLOCK: usize = 0x1a0;
     pub(crate) const FIRST_ERROR_FUNC: usize = 0x1a8;
     pub(crate) const LAST_ERROR_TIME: usize = 0x1cc;
+    pub(crate) const LAST_ERROR_BLOCK: usize = 0x1d8;
     pub(crate) const LAST_ERROR_FUNC: usize = 0x1e0;
     /// Behind the fields that tell of errors, which begin with `ERROR_COUNT`.
     pub(crate) const ERROR_END: usize = 0x200;
@@ -69,6 +72,8 @@ pub(crate) mod field {
     pub(crate) const MTIME_HI: usize = 0x275;
     pub(crate) const FIRST_ERROR_TIME_HI: usize = 0x278;
     pub(crate) const LAST_ERROR_TIME_HI: usize = 0x279;
+    pub(crate) const FIRST_ERROR_CODE: usize = 0x27a;
+    pub(crate) const LAST_ERROR_CODE: usize = 0x27b;
     pub(crate) const ORPHAN_FILE_INUM: usize = 0x280;
     pub(crate) const CHECKSUM: usize = 0x3fc;
 }

@@ -56,6 +56,7 @@ fn a_wrong_checksum_makes_it_read_only_and_dumpe2fs_shows_it() {
         let is_it = |block: &[u8]| block[8..12] == *b".\0\0\0" && block[20..24] == *b"..\0\0" && block[32] == b'0';
         let found: Vec<usize> = (0..image.len() / 4096).filter(|at| is_it(&image[at * 4096..][..4096])).collect();
         assert!(!found.is_empty());
+        let broken = found.clone();
         for block in found {
             let mut sector = [0; 512];
             disk.read(block as u64 * 8, &mut sector).unwrap();
@@ -72,12 +73,41 @@ fn a_wrong_checksum_makes_it_read_only_and_dumpe2fs_shows_it() {
         // It is on the disk at once.
         assert_eq!(field(&disk, "Filesystem state").unwrap(), "clean with errors", "{make:?}");
         assert_eq!(field(&disk, "FS Error count").unwrap(), "1");
-        assert!(field(&disk, "Last error function").unwrap().contains("ext4: wrong checksum"));
+        for which in ["First", "Last"] {
+            let told = |what: &str| field(&disk, &format!("{which} error {what}")).unwrap();
+            assert!(told("function").contains("ext4: wrong checksum"), "{make:?}");
+            assert_eq!(told("err"), "EFSBADCRC");
+            assert!(broken.contains(&told("block #").parse().unwrap()), "{make:?}: {broken:?}");
+            assert!(told("time").contains(':'));
+        }
         drop(kept);
         fs.unmount().unwrap();
         drop(fs);
         assert_eq!(field(&disk, "Filesystem state").unwrap(), "clean with errors", "{make:?}");
         assert_eq!(field(&disk, "FS Error count").unwrap(), "1");
+    }
+}
+
+#[test]
+fn what_was_ever_written_is_counted_as_linux_counts_it() {
+    for make in [Make::Ours(4096, 256), DEFAULT] {
+        let disk = make.disk(32 * MIB);
+        let mib = |text: &str| text.split(' ').next().unwrap().parse::<u64>().unwrap();
+        for round in 0..3 {
+            let fs = mount(disk.clone());
+            short::file(&*fs, &format!("{round}"), &pattern(round, 4 << 20)).unwrap();
+            fs.unmount().unwrap();
+            drop(fs);
+            let text = field(&disk, "Lifetime writes").unwrap();
+            let written = if text.contains("MB") { mib(&text) } else { mib(&text) / 1024 };
+            assert!(
+                (4 * (round + 1)..=5 * (round + 1) + 2).contains(&written),
+                "{make:?}: {text} after {} files",
+                round + 1
+            );
+        }
+        assert!(field(&disk, "Last mount time").unwrap().contains(':'));
+        assert!(field(&disk, "Last write time").unwrap().contains(':'));
     }
 }
 

@@ -57,6 +57,7 @@ pub struct BufferCache {
     flushes_done: AtomicU64,
     /// The epoch of the last write-back.
     written: AtomicU64,
+    bytes_written: AtomicU64,
     writer: Mutex<()>,
     failures: Mutex<Vec<FailedWrite>>,
     inner: Mutex<Inner>,
@@ -187,6 +188,7 @@ impl BufferCache {
             flushes_begun: AtomicU64::new(0),
             flushes_done: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            bytes_written: AtomicU64::new(0),
             writer: Mutex::new(()),
             failures: Mutex::new(Vec::new()),
             inner: Mutex::new(Inner { largest: max_run as usize * block_size, ..Inner::default() }),
@@ -239,6 +241,17 @@ impl BufferCache {
     #[must_use]
     pub fn pinned_bytes(&self) -> usize {
         self.inner.lock().dirty_bytes
+    }
+
+    /// How much was written to the device through this cache, or [told](Self::count_written) to it, in bytes.
+    #[must_use]
+    pub fn bytes_written(&self) -> u64 {
+        self.bytes_written.load(Ordering::Relaxed)
+    }
+
+    /// Bytes were written past the cache.
+    pub fn count_written(&self, bytes: usize) {
+        self.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Drops blocks whose content is of no more interest, dirty or not.

@@ -334,6 +334,7 @@ impl BufferCache {
                 batch.push(Io::Write { sector: first.block() * self.sectors_per_block, data });
             }
         }
+        self.count_written(batch.iter().map(Io::len).sum());
         let Err(error) = self.device.transfer(&mut batch) else { return Ok(()) };
         if failing == Failing::Noted {
             self.write_each(requests, &batch);

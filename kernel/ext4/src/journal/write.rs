@@ -204,6 +204,7 @@ impl Journal {
         }
         cache.device().write_durable(self.map.sector(end)?, &self.scratch[..size])?;
 
+        cache.count_written((written as usize + 1) * size);
         self.head = self.sb.advance(end, 1);
         self.used += written + 1;
         self.sequence = self.sequence.wrapping_add(1);

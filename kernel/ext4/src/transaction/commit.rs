@@ -12,7 +12,7 @@ use block::{Buffer, Dirty};
 use vfs::{Result, SyncKind};
 
 use super::{Core, Seal, Transaction};
-use crate::bytes::{put8, put16, put32};
+use crate::bytes::{put8, put16, put32, put64};
 use crate::fs::Ext4;
 use crate::group::bitmap_checksum;
 use crate::inode::Inode;
@@ -190,6 +190,7 @@ impl Ext4 {
         let now = self.context.clock.now().secs;
         put32(raw, field::WTIME, now as u32);
         put8(raw, field::WTIME_HI, (now >> 32) as u8);
+        put64(raw, field::KBYTES_WRITTEN, self.written_before + (self.cache.bytes_written() >> 10));
         if let Some(failure) = self.health.failure() {
             let state = crate::bytes::le16(raw, field::STATE) | STATE_ERROR;
             put16(raw, field::STATE, state);
