@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use base::sync::{Mutex, OnceLock};
-use block::{Buffer, BufferCache, FailedWrite};
+use block::{Buffer, BufferCache};
 use vfs::{
     DirOps, Errno, Error, ErrorSequence, FileHandle, FileSystem, FsContext, NAME_MAX, Node, Result, StatFs, Trim,
 };
@@ -47,9 +47,9 @@ pub struct Ext4 {
     pub(crate) written_before: u64,
     /// Blocks of file data that have no place yet.
     pub(crate) delayed_blocks: AtomicU64,
-    /// Data of any file that was lost, and where; blocks among it that a transaction gave to files are looked for as it commits.
+    /// Data of any file that was lost; and whose blocks it was in, for the transaction that gave them to the file.
     pub(crate) write_errors: ErrorSequence,
-    pub(crate) lost: Mutex<Vec<FailedWrite>>,
+    pub(crate) lost: Mutex<Vec<(u32, u64)>>,
     /// The medium was clean when it was mounted.
     pub(crate) was_clean: bool,
     /// The disk is told of blocks as they become free.

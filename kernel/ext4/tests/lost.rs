@@ -193,6 +193,27 @@ fn blocks_whose_data_was_lost_show_nothing_of_what_they_had_before() {
 }
 
 #[test]
+fn what_is_written_again_after_it_was_lost_stays() {
+    for ending in [SyncKind::Data, SyncKind::All] {
+        let world = World::new(DEFAULT.disk(16 * MIB));
+        let file = world.open("a");
+        world.put(&file, 0, &pattern(1, 12_288));
+        file.sync(SyncKind::All).unwrap();
+        world.faulty.set(Fault::WriteOf(BAD));
+        world.put(&file, 4096, &bad(4096));
+        assert!(is_told(file.sync(ending)));
+        world.faulty.clear();
+        // The same block once more, as one that has no content yet.
+        file.allocate(&world.root, vfs::FallocateFlags::FALLOC_FL_ZERO_RANGE, 0, 12_288).unwrap();
+        world.put(&file, 0, &pattern(2, 12_288));
+        assert!(!is_told(file.sync(SyncKind::All)));
+        drop(file);
+        let (_, fs) = world.again();
+        assert!(short::read(&*fs, "a").unwrap() == pattern(2, 12_288));
+    }
+}
+
+#[test]
 fn metadata_that_is_lost_stops_the_filesystem() {
     let disk = DEFAULT.disk(16 * MIB);
     let faulty = Arc::new(FaultDisk::new(disk));

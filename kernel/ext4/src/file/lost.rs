@@ -10,7 +10,6 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use block::FailedWrite;
 use vfs::Result;
 
 use crate::extent::{Extent, Mapping, Removed, State};
@@ -31,7 +30,7 @@ impl Ext4 {
         let mut lost = self.lost.lock();
         for failed in self.cache.take_failures() {
             self.tell_lost(failed.owner);
-            lost.push(failed);
+            lost.extend((failed.block..failed.block + u64::from(failed.blocks)).map(|block| (failed.owner, block)));
         }
     }
 
@@ -46,19 +45,26 @@ impl Ext4 {
 
     /// Has blocks that the running transaction gave to files, and whose data did not reach them, read as zeros.
     pub(crate) fn clear_lost(&self, core: &mut Core) {
-        let lost = core::mem::take(&mut *self.lost.lock());
-        for failed in lost {
-            let fresh: Vec<(u64, u64)> = core.transaction.fresh_within(failed.block, failed.blocks.into()).collect();
-            for (start, count) in fresh {
-                if let Err(error) = self.clear_blocks(core, failed, start, count) {
-                    log::error!("ext4: inode {} shows what its blocks had before: {error}", failed.owner);
-                }
+        let mut lost: Vec<(u32, u64)> = core::mem::take(&mut *self.lost.lock());
+        lost.retain(|&(_, block)| core.transaction.is_fresh(block));
+        for blocks in lost.chunk_by(|one, next| one.0 == next.0 && one.1 + 1 == next.1) {
+            let (ino, start) = blocks[0];
+            if let Err(error) = self.clear_blocks(core, ino, start, blocks.len() as u64) {
+                log::error!("ext4: inode {ino} shows what its blocks had before: {error}");
             }
         }
     }
 
-    fn clear_blocks(&self, core: &mut Core, failed: FailedWrite, start: u64, count: u64) -> Result<()> {
-        let inode = self.inode(failed.owner)?;
+    /// Blocks hold nothing of their file's yet: whatever failed with them before is of no more interest.
+    pub(crate) fn forget_lost(&self, start: u64, count: u64) {
+        let mut lost = self.lost.lock();
+        if !lost.is_empty() {
+            lost.retain(|&(_, block)| block < start || block - start >= count);
+        }
+    }
+
+    fn clear_blocks(&self, core: &mut Core, ino: u32, start: u64, count: u64) -> Result<()> {
+        let inode = self.inode(ino)?;
         let mut at = 0;
         while at < u32::MAX {
             let mapping = self.map(&inode, at)?;

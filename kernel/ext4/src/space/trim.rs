@@ -70,7 +70,7 @@ impl Ext4 {
             joins
         });
         for (start, count) in ranges {
-            if let Err(error) = self.discard(start, count) {
+            if let Err(error) = self.tell_free(start, count) {
                 // It was an offer. Who does not take one takes none.
                 log::warn!("ext4: the disk takes no discard: {error}; there will be no more");
                 self.discards.store(false, Ordering::Relaxed);
@@ -103,8 +103,12 @@ impl Ext4 {
 
     /// Tells the disk that blocks hold nothing of interest.
     pub(crate) fn discard(&self, start: u64, blocks: u64) -> Result<()> {
-        let sectors = (self.geometry.block_size / SECTOR_SIZE) as u64;
         self.cache.forget(start, blocks);
+        self.tell_free(start, blocks)
+    }
+
+    fn tell_free(&self, start: u64, blocks: u64) -> Result<()> {
+        let sectors = (self.geometry.block_size / SECTOR_SIZE) as u64;
         self.cache.device().discard(start * sectors, blocks * sectors)
     }
 }

@@ -227,6 +227,7 @@ impl<'a> Handle<'a> {
 
     /// Blocks hold nothing of their file's yet. If the handle fails, that they did is too much and does no harm.
     pub(crate) fn note_fresh(&mut self, start: u64, count: u64) {
+        self.fs.forget_lost(start, count);
         self.core.transaction.fresh.push((start, count));
     }
 

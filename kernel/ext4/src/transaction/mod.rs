@@ -116,12 +116,9 @@ impl Transaction {
         }
     }
 
-    /// The parts of a range whose blocks came to their file in this transaction.
-    pub(crate) fn fresh_within(&self, start: u64, count: u64) -> impl Iterator<Item = (u64, u64)> {
-        self.fresh.iter().filter_map(move |&(first, len)| {
-            let (from, to) = (start.max(first), (start + count).min(first + len));
-            (from < to).then(|| (from, to - from))
-        })
+    /// Whether a block came to its file in this transaction.
+    pub(crate) fn is_fresh(&self, block: u64) -> bool {
+        self.fresh.iter().any(|&(start, count)| block >= start && block - start < count)
     }
 
     /// Whether blocks wait for the commit to become free.
