@@ -180,8 +180,8 @@ impl Ext4 {
         (self.delayed_blocks.load(Ordering::Relaxed) << self.geometry.block_bits) as usize
     }
 
-    /// Metadata blocks that change about when data without a place gets it: a node of each file's tree and one for each half
-    /// node of pieces, full nodes and what they split into, bitmaps and descriptors.
+    /// Metadata blocks that change at most when data without a place gets it: a node of each file's tree and one for each half
+    /// node of pieces, full nodes and what they split into, bitmaps and descriptors. The log is kept free for so many.
     pub(crate) fn placing_credits(&self, core: &Core) -> usize {
         self.placing(&core.promised, core.delayed.len(), core.groups.len())
     }
@@ -199,8 +199,8 @@ impl Ext4 {
     /// Gives all data without a place its place, in the running transaction.
     ///
     /// # Errors
-    /// `ENOMEM`, or `ENOSPC` where the log [has no room](Core::crowded): the rest stays as it is. A file whose data can have no place, for the medium is damaged, loses it; that is
-    /// told by its next `fsync(2)`.
+    /// `ENOMEM`, or `ENOSPC` where the log [has no room](Core::crowded): the rest stays as it is. A file whose data can have no place,
+    /// for the medium is damaged, loses it; that is told by its next `fsync(2)`.
     pub(crate) fn place_all(&self, core: &mut Core) -> Result<()> {
         while let Some(inode) = core.delayed.last().cloned() {
             self.place_inode(core, &inode)?;

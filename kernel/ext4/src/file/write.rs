@@ -143,7 +143,7 @@ impl Handle<'_> {
                 break;
             }
         }
-        let len = if at > last { len } else { len.min(((u64::from(at) << bits) - offset) as usize) };
+        let len = if at > last || at == 0 { len } else { len.min(((u64::from(at) << bits) - offset) as usize) };
         let data = &data[..len];
         let now = self.now;
         let end = offset + len as u64;
