@@ -104,13 +104,7 @@ impl BlockDevice for VirtioDisk {
     }
 
     fn transfer(&self, batch: &mut [Io<'_>]) -> Result<()> {
-        let Capabilities { sectors, read_only, .. } = self.capabilities();
-        for io in &*batch {
-            io.check(sectors)?;
-            if read_only && matches!(io, Io::Write { .. }) {
-                return Err(Error::new(Errno::EROFS, "the disk is read-only"));
-            }
-        }
+        self.capabilities().check(batch)?;
         let requests = batch.iter_mut().map(|io| match io {
             Io::Read { sector, buf } => Request::Read { sector: *sector, buf },
             Io::Write { sector, data } => Request::Write { sector: *sector, data },

@@ -88,12 +88,7 @@ impl BlockDevice for FileDisk {
     }
 
     fn transfer(&self, batch: &mut [Io<'_>]) -> Result<()> {
-        for io in batch.iter() {
-            io.check(self.capabilities.sectors)?;
-            if self.capabilities.read_only && matches!(io, Io::Write { .. }) {
-                return Err(Error::new(Errno::EROFS, "write to a read-only disk"));
-            }
-        }
+        self.capabilities.check(batch)?;
         for io in batch {
             let offset = io.sector() * SECTOR_SIZE as u64;
             match io {

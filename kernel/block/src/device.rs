@@ -77,6 +77,22 @@ pub struct Capabilities {
     pub discard: bool,
 }
 
+impl Capabilities {
+    /// Checks a batch before anything of it is sent.
+    ///
+    /// # Errors
+    /// `EINVAL` and `EIO` as [`Io::check`]; `EROFS` for a write to a read-only device.
+    pub fn check(&self, batch: &[Io<'_>]) -> Result<()> {
+        batch.iter().try_for_each(|io| {
+            io.check(self.sectors)?;
+            match io {
+                Io::Write { .. } if self.read_only => Err(Error::new(Errno::EROFS, "write to a read-only disk")),
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
 /// A disk. Requests of one batch may be carried out in any order and overlap in time; batches are ordered only by
 /// the caller's waiting. What was written is durable only after a later [`flush`](Self::flush).
 pub trait BlockDevice: Send + Sync {

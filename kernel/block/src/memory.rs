@@ -130,12 +130,7 @@ impl BlockDevice for MemoryDisk {
     }
 
     fn transfer(&self, batch: &mut [Io<'_>]) -> Result<()> {
-        for io in batch.iter() {
-            io.check(self.capabilities.sectors)?;
-            if self.capabilities.read_only && matches!(io, Io::Write { .. }) {
-                return Err(Error::new(Errno::EROFS, "write to a read-only disk"));
-            }
-        }
+        self.capabilities.check(batch)?;
         if batch.iter().all(|io| matches!(io, Io::Read { .. })) {
             let chunks = self.chunks.read();
             for io in batch {
