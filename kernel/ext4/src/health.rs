@@ -103,7 +103,7 @@ impl Failure {
         match self.error.errno() {
             Errno::EIO => 2,
             Errno::ENOMEM => 3,
-            Errno::EUCLEAN if self.error.context().contains("checksum") => 4,
+            Errno::EUCLEAN if self.error.context().starts_with("ext4: wrong checksum") => 4,
             Errno::EUCLEAN => 5,
             _ => 1,
         }

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::disk::{MIB, Make, assert_clean};
+use common::disk::{Make, assert_clean};
 use common::{context, number, short};
 use contract::dsl::pattern;
 use contract::random::Random;

@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 
 use block::Buffer;
 use hashbrown::HashMap;
-use vfs::{Errno, Result};
+use vfs::{Errno, Error, Result};
 
 use crate::fs::Ext4;
 use crate::group::Group;
@@ -205,6 +205,10 @@ impl Ext4 {
         plan: impl Fn(&Self) -> Result<Locks>,
         mut body: impl FnMut(&mut Handle<'_>) -> Result<T>,
     ) -> Result<T> {
+        keep(|keep| self.transact_each(credits, &plan, &mut |h| body(h).map(&mut *keep)))
+    }
+
+    fn transact_each(&self, credits: usize, plan: &dyn Fn(&Self) -> Result<Locks>, body: Body<'_>) -> Result<()> {
         let mut core = self.core.lock();
         let mut attempt = Try::First;
         let mut emptied = false;
@@ -215,7 +219,7 @@ impl Ext4 {
                 attempt = Try::Last;
             }
             let locks = plan(self)?;
-            let result = self.run(&mut core, &locks, attempt, &mut body);
+            let result = self.run_each(&mut core, &locks, attempt, body);
             drop(locks);
             match result {
                 Err(_) if core.crowded && !emptied => {
@@ -246,14 +250,18 @@ impl Ext4 {
         core: &mut Core,
         locks: &Locks,
         attempt: Try,
-        body: impl FnOnce(&mut Handle<'_>) -> Result<T>,
+        mut body: impl FnMut(&mut Handle<'_>) -> Result<T>,
     ) -> Result<T> {
+        keep(|keep| self.run_each(core, locks, attempt, &mut |h| body(h).map(&mut *keep)))
+    }
+
+    fn run_each(&self, core: &mut Core, locks: &Locks, attempt: Try, body: Body<'_>) -> Result<()> {
         let guards = locks.lock();
         let mut handle = Handle::new(self, core, attempt);
-        let result = body(&mut handle).and_then(|value| handle.check_room().map(|()| value));
+        let result = body(&mut handle).and_then(|()| handle.check_room());
         let crowded = handle.is_crowded();
         match result {
-            Ok(_) => handle.stop(),
+            Ok(()) => handle.stop(),
             Err(_) => handle.undo(),
         }
         core.crowded = crowded;
@@ -270,17 +278,31 @@ impl Ext4 {
         inode: &Arc<Inode>,
         mut body: impl FnMut(&mut Handle<'_>) -> Result<T>,
     ) -> Result<T> {
+        keep(|keep| self.transact_each_with(core, credits, inode, &mut |h| body(h).map(&mut *keep)))
+    }
+
+    fn transact_each_with(&self, core: &mut Core, credits: usize, inode: &Arc<Inode>, body: Body<'_>) -> Result<()> {
         let locks = Locks::new([Some(inode.clone()), None, None, None]);
         self.check_writable()?;
         self.make_room(core, credits)?;
-        match self.run(core, &locks, Try::Last, &mut body) {
+        match self.run_each(core, &locks, Try::Last, body) {
             Err(_) if core.crowded => {
                 self.empty_log(core)?;
-                self.run(core, &locks, Try::Last, body)
+                self.run_each(core, &locks, Try::Last, body)
             }
             result => result,
         }
     }
+}
+
+/// What a handle does, whatever comes of it: all of them run through one function, for the kernel is to be small.
+type Body<'a> = &'a mut dyn FnMut(&mut Handle<'_>) -> Result<()>;
+
+/// What `work` gave to its argument, if it succeeds.
+fn keep<T>(work: impl FnOnce(&mut dyn FnMut(T)) -> Result<()>) -> Result<T> {
+    let mut kept = None;
+    work(&mut |value| kept = Some(value))?;
+    kept.ok_or(Error::new(Errno::EIO, "a handle without a result"))
 }
 
 type ContentGuard<'a> = base::sync::RwLockWriteGuard<'a, ()>;
