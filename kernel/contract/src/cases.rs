@@ -5,6 +5,7 @@ mod attr;
 mod create;
 mod exchange;
 mod file;
+mod flags;
 mod handle;
 mod limits;
 mod link;
@@ -53,6 +54,7 @@ pub(crate) const GROUPS: &[Group] = &[
     ("times", times::TESTS),
     ("attr", attr::TESTS),
     ("xattr", xattr::TESTS),
+    ("flags", flags::TESTS),
     ("unnamed", unnamed::TESTS),
     ("limits", limits::TESTS),
     ("handle", handle::TESTS),

@@ -64,6 +64,8 @@ bitflags::bitflags! {
         const OPEN_UNLINKED = 1 << 22;
         /// Directories are renamed wherever they are (an overlay answers `EXDEV` where a redirect would be too long).
         const ANY_RENAME = 1 << 23;
+        /// `Attr::flags` and `set_flags`: those that protect, `NODUMP`, `NOATIME`.
+        const FLAGS = 1 << 24;
 
         /// All that a writable filesystem can offer, but limits and remounts: those are the fixture's work.
         const COMPLETE = Self::WRITE.bits() | Self::HARD_LINKS.bits() | Self::DIR_LINKS.bits() | Self::DEVICES.bits()
@@ -71,7 +73,8 @@ bitflags::bitflags! {
             | Self::UNNAMED.bits() | Self::EXCHANGE.bits() | Self::HOLES.bits() | Self::ALLOCATE.bits()
             | Self::PUNCH_HOLE.bits() | Self::ZERO_RANGE.bits() | Self::HANDLES.bits() | Self::UPPER.bits()
             | Self::BIRTH_TIME.bits() | Self::ACCESS_TIME.bits() | Self::LARGE.bits() | Self::CONSTANT_INO.bits()
-            | Self::OPEN_UNLINKED.bits() | Self::ANY_RENAME.bits();
+            | Self::OPEN_UNLINKED.bits() | Self::ANY_RENAME.bits()
+            | Self::FLAGS.bits();
     }
 }
 

@@ -124,8 +124,8 @@ fn run_where(fixture: &dyn Fixture, takes: impl Fn(&Test) -> bool) -> Report {
 macro_rules! contract_tests {
     ($fixture:expr) => {
         $crate::contract_tests!(@groups $fixture;
-            read, listing, create, remove, link, rename, exchange, readdir, file, sparse, times, attr, xattr, unnamed, limits,
-            handle, remount, upper, whiteout, upper_rename);
+            read, listing, create, remove, link, rename, exchange, readdir, file, sparse, times, attr, xattr, flags, unnamed,
+            limits, handle, remount, upper, whiteout, upper_rename);
 
         #[test]
         fn model() {

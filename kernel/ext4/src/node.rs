@@ -6,15 +6,14 @@ use core::any::Any;
 
 use base::time::NANOS_PER_SEC;
 use vfs::{
-    AllocateMode, Attr, Cookie, DirOps, DirSink, Errno, Error, ErrorSequence, Expect, FileHandle, FileOps, FileType,
-    Name, NewNode, Node, NodeId, NodeOps, OpenIntent, Publish, RenameMode, RenameOp, Result, SetAttr, SetTime,
-    SpecialOps, SymlinkOps, SyncKind, UpperDir, UpperRename, UpperRenameMode, Victim, XattrMode,
+    AllocateMode, Attr, Cookie, DirOps, DirSink, Errno, Error, ErrorSequence, Expect, FileHandle, FileOps, FileType, InodeFlags, Name, NewNode, Node, NodeId, NodeOps, OpenIntent, Publish, RenameMode, RenameOp, Result, SetAttr, SetTime, SpecialOps, SymlinkOps, SyncKind, UpperDir, UpperRename, UpperRenameMode, Victim, XattrMode, XattrSet,
 };
 
 use crate::dir::rename::{Mode, Rename};
 use crate::file::{Position, Seek};
 use crate::fs::{Ext4, other_filesystem};
 use crate::inode::Inode;
+use crate::inode::record::flag;
 
 /// Access times are renewed at least this often, in seconds (`relatime`).
 const ATIME_AGE: i64 = 24 * 60 * 60;
@@ -104,6 +103,31 @@ impl NodeOps for Ext4Node {
         })
     }
 
+    fn set_flags(&self, flags: InodeFlags, with: Option<XattrSet<'_>>) -> Result<()> {
+        let inode = &self.inode;
+        if !matches!(inode.kind, FileType::File | FileType::Dir) {
+            return Err(Errno::ENOTTY.into());
+        }
+        self.fs.transact(CREDITS, &[inode], |h| {
+            let wanted = flags.bits();
+            let old = inode.record.read().flags;
+            let chosen = wanted & flag::SETTABLE;
+            // What Linux would have to convert the inode for, and what no inode of the type has.
+            let added = wanted & !old & (flag::UNSUPPORTED | flag::EXTENTS);
+            if wanted & !flag::VISIBLE != 0 || added != 0 || chosen & !flag::of(inode.kind) != 0 {
+                return Err(Error::new(Errno::EOPNOTSUPP, "ext4: a flag that the inode cannot have"));
+            }
+            if let Some(XattrSet { name, value }) = with {
+                h.set_attribute(inode, name, value, XattrMode::Set)?;
+            }
+            let now = h.now;
+            h.update(inode, |record| {
+                record.flags = record.flags & !flag::SETTABLE | chosen;
+                record.ctime = now;
+            })
+        })
+    }
+
     fn xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
         self.fs.xattr(&self.inode, name)
     }
@@ -133,7 +157,8 @@ impl NodeOps for Ext4Node {
         let stale = {
             let record = self.inode.record.read();
             let atime = record.atime;
-            atime <= record.mtime || atime <= record.ctime || now.secs - atime.secs >= ATIME_AGE
+            let due = atime <= record.mtime || atime <= record.ctime || now.secs - atime.secs >= ATIME_AGE;
+            due && record.flags & flag::NOATIME == 0
         };
         if stale && !self.fs.health.is_writable() {
             return;

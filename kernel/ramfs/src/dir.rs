@@ -104,7 +104,7 @@ impl Inode<Directory> {
         if is_dir {
             self.core.check_subdirectory()?;
         }
-        let node = shared.make(new, Linkage::Named, now)?;
+        let node = shared.make(new, Linkage::Named, self.core.inherited(), now)?;
         let created = node.to_vfs();
         replaced = place.put(&mut entries, name, node);
         if let Some(whiteout) = &replaced {

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use base::sync::Mutex;
 use hashbrown::{DefaultHashBuilder, HashMap};
-use vfs::{DirOps, FileHandle, FileSystem, FsContext, NAME_MAX, NewKind, NewNode, Node, Result, StatFs};
+use vfs::{DirOps, FileHandle, FileSystem, FsContext, InodeFlags, NAME_MAX, NewKind, NewNode, Node, Result, StatFs};
 
 use crate::dir::Directory;
 use crate::inode::{Inode, Linkage, Shared};
@@ -90,7 +90,7 @@ impl RamFs {
             gid: options.root_gid,
             xattrs: &[],
         };
-        let RamNode::Dir(root) = shared.make(&new, Linkage::Named, now)? else {
+        let RamNode::Dir(root) = shared.make(&new, Linkage::Named, InodeFlags::empty(), now)? else {
             unreachable!("a directory was asked for")
         };
         Ok(Arc::new(Self { shared, root, uuid: options.uuid }))

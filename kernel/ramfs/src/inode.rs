@@ -10,8 +10,8 @@ use base::sync::{Mutex, RwLock};
 use hashbrown::{DefaultHashBuilder, HashMap};
 use vfs::acl::{self, Acl};
 use vfs::{
-    Attr, DeviceNumber, Errno, Error, FileHandle, FileType, FsContext, NodeId, NodeOps, Result, SetAttr, SetTime,
-    Timestamp, XattrMode, mode,
+    Attr, DeviceNumber, Errno, Error, FileHandle, FileType, FsContext, InodeFlags, NodeId, NodeOps, Result, SetAttr,
+    SetTime, Timestamp, XattrMode, XattrSet, mode,
 };
 
 use crate::memory::copy;
@@ -25,6 +25,9 @@ pub(crate) const HANDLE_KIND: u8 = 0x81;
 const HANDLE_LEN: usize = 12;
 /// How long `relatime` leaves an access time alone, in seconds.
 const RELATIME_SECS: i64 = 24 * 60 * 60;
+
+/// The flags that an inode can have, as in Linux's tmpfs: there is nothing to be made durable.
+pub(crate) const SETTABLE: InodeFlags = InodeFlags::PROTECTION.union(InodeFlags::NODUMP).union(InodeFlags::NOATIME);
 
 /// What the inodes of one filesystem share.
 pub(crate) struct Shared {
@@ -83,6 +86,7 @@ pub(crate) struct Meta {
     pub(crate) ctime: Timestamp,
     pub(crate) btime: Timestamp,
     pub(crate) xattrs: Xattrs,
+    pub(crate) flags: InodeFlags,
 }
 
 /// What every kind of inode has.
@@ -93,6 +97,11 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    /// The flags that a new inode has from this directory.
+    pub(crate) fn inherited(&self) -> InodeFlags {
+        self.meta.read().flags & InodeFlags::INHERITED
+    }
+
     /// The content changed: a file was written, a directory's entries changed.
     pub(crate) fn content_changed(&self, now: Timestamp) {
         let mut meta = self.meta.write();
@@ -230,6 +239,7 @@ impl<B: Body> NodeOps for Inode<B> {
                 mtime: meta.mtime,
                 ctime: meta.ctime,
                 btime: Some(meta.btime),
+                flags: Some(meta.flags),
             }
         }))
     }
@@ -252,6 +262,25 @@ impl<B: Body> NodeOps for Inode<B> {
         meta.atime = atime.unwrap_or(meta.atime);
         meta.mtime = mtime.unwrap_or(meta.mtime);
         meta.ctime = now;
+        Ok(())
+    }
+
+    fn set_flags(&self, flags: InodeFlags, with: Option<XattrSet<'_>>) -> Result<()> {
+        if !matches!(self.body.file_type(), FileType::File | FileType::Dir) {
+            return Err(Errno::ENOTTY.into());
+        }
+        if !SETTABLE.contains(flags) {
+            return Err(Error::new(Errno::EOPNOTSUPP, "ramfs: a flag that it does not have"));
+        }
+        let shared = &self.core.shared;
+        let mut meta = self.core.meta.write();
+        match with {
+            Some(XattrSet { name, value: Some(value) }) => set(shared, &mut meta, name, value, XattrMode::Set)?,
+            Some(XattrSet { name, value: None }) => remove(shared, &mut meta, name),
+            None => {}
+        }
+        meta.flags = flags;
+        meta.ctime = shared.now();
         Ok(())
     }
 
@@ -298,9 +327,10 @@ impl<B: Body> NodeOps for Inode<B> {
     fn note_access(&self) {
         let now = self.core.shared.now();
         let is_due = |meta: &Meta| {
-            meta.atime <= meta.mtime
-                || meta.atime <= meta.ctime
-                || now.secs.saturating_sub(meta.atime.secs) >= RELATIME_SECS
+            !meta.flags.contains(InodeFlags::NOATIME)
+                && (meta.atime <= meta.mtime
+                    || meta.atime <= meta.ctime
+                    || now.secs.saturating_sub(meta.atime.secs) >= RELATIME_SECS)
         };
         if is_due(&self.core.meta.read()) {
             self.core.meta.write().atime = now;

@@ -7,8 +7,8 @@ use core::any::Any;
 
 use base::sync::RwLock;
 use vfs::{
-    DeviceNumber, DirOps, Errno, Error, FileType, NewKind, NewNode, Node, Result, SpecialOps, SymlinkOps, Timestamp,
-    XattrMode, mode,
+    DeviceNumber, DirOps, Errno, Error, FileType, InodeFlags, NewKind, NewNode, Node, Result, SpecialOps, SymlinkOps,
+    Timestamp, XattrMode, mode,
 };
 
 use crate::content::Content;
@@ -209,7 +209,13 @@ impl Shared {
     /// # Errors
     /// `ENOSPC`, `ENOMEM`; `EINVAL`, `ENAMETOOLONG` for a target that no symbolic link can have; those of extended
     /// attributes.
-    pub(crate) fn make(self: &Arc<Self>, new: &NewNode<'_>, linkage: Linkage, now: Timestamp) -> Result<RamNode> {
+    pub(crate) fn make(
+        self: &Arc<Self>,
+        new: &NewNode<'_>,
+        linkage: Linkage,
+        flags: InodeFlags,
+        now: Timestamp,
+    ) -> Result<RamNode> {
         let target = match new.kind {
             NewKind::Symlink(target) => check_target(target)?,
             _ => &[],
@@ -237,6 +243,7 @@ impl Shared {
             ctime: now,
             btime: now,
             xattrs,
+            flags,
         };
         inode.keep();
         bytes.keep();
@@ -279,7 +286,8 @@ impl Shared {
                 Err(error) => return Err(error),
             }
         }
-        let node = self.make(&NewNode::new(NewKind::CharDevice(DeviceNumber::new(0, 0)), 0), Linkage::Named, now)?;
+        let new = NewNode::new(NewKind::CharDevice(DeviceNumber::new(0, 0)), 0);
+        let node = self.make(&new, Linkage::Named, InodeFlags::empty(), now)?;
         if let RamNode::Special(inode) = &node {
             *cached = Arc::downgrade(inode);
         }

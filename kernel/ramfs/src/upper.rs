@@ -11,7 +11,7 @@ use crate::rename::change_xattrs;
 impl UpperDir for Inode<Directory> {
     fn stage(&self, new: &NewNode<'_>) -> Result<Node> {
         let shared = &self.core.shared;
-        Ok(shared.make(new, Linkage::Unnamed, shared.now())?.to_vfs())
+        Ok(shared.make(new, Linkage::Unnamed, self.core.inherited(), shared.now())?.to_vfs())
     }
 
     fn publish(&self, name: Name<'_>, node: &Node, how: &Publish<'_>) -> Result<()> {

@@ -270,6 +270,7 @@ impl NodeOps for ProcNode {
             mtime: self.shared.made,
             ctime: self.shared.made,
             btime: None,
+            flags: None,
         })
     }
 }

@@ -8,7 +8,7 @@ use core::marker::PhantomData;
 
 use vfs::{
     AllocateMode, Attr, Cookie, DeviceNumber, DirEntry, DirOps, DirSink, Errno, Error, FileHandle, FileOps, FileType,
-    Name, Node, NodeId, NodeOps, Result, SetAttr, SpecialOps, SymlinkOps, XattrMode,
+    InodeFlags, Name, Node, NodeId, NodeOps, Result, SetAttr, SpecialOps, SymlinkOps, XattrMode, XattrSet,
 };
 
 use crate::fs::Core;
@@ -103,10 +103,16 @@ impl<K: Any + Send + Sync> NodeOps for TarNode<K> {
             mtime: inode.mtime(),
             ctime,
             btime: None,
+            // An archive has none; over it an overlay can have some.
+            flags: Some(InodeFlags::empty()),
         })
     }
 
     fn set_attr(&self, _change: &SetAttr) -> Result<()> {
+        Err(Errno::EROFS.into())
+    }
+
+    fn set_flags(&self, _flags: InodeFlags, _with: Option<XattrSet<'_>>) -> Result<()> {
         Err(Errno::EROFS.into())
     }
 

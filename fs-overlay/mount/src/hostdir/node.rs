@@ -7,8 +7,8 @@ use rustix::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, SeekFrom, Statx, StatxFlags, StatxTimestamp};
 use rustix::io::Errno as HostErrno;
 use vfs::{
-    Attr, Cookie, DeviceNumber, DirEntry, DirOps, DirSink, Errno, Error, FileOps, FileType, Name, NameBuf, Node,
-    NodeId, NodeOps, Result, SpecialOps, SymlinkOps, Timestamp, mode,
+    Attr, Cookie, DeviceNumber, DirEntry, DirOps, DirSink, Errno, Error, FileOps, FileType, InodeFlags, Name, NameBuf,
+    Node, NodeId, NodeOps, Result, SpecialOps, SymlinkOps, Timestamp, XattrSet, mode,
 };
 
 use super::{Shared, from_host};
@@ -58,6 +58,8 @@ impl Held {
             mtime: timestamp(&stat.stx_mtime),
             ctime: timestamp(&stat.stx_ctime),
             btime: has_birth.then(|| timestamp(&stat.stx_btime)),
+            // Those of the host are its own business; over it an overlay can have some.
+            flags: Some(InodeFlags::empty()),
         })
     }
 
@@ -111,6 +113,10 @@ macro_rules! node_ops {
 
             fn attr(&self) -> Result<Attr> {
                 self.held.attr()
+            }
+
+            fn set_flags(&self, _: InodeFlags, _: Option<XattrSet<'_>>) -> Result<()> {
+                Err(Errno::EROFS.into())
             }
 
             fn xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {

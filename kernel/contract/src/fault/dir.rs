@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use core::any::Any;
 
 use vfs::{
-    Attr, Cookie, DirOps, DirSink, Errno, Error, Expect, FileHandle, Name, NewNode, Node, NodeId, NodeOps, Publish,
-    RenameOp, Result, SetAttr, SyncKind, UpperDir, UpperRename, Victim, XattrMode,
+    Attr, Cookie, DirOps, DirSink, Errno, Error, Expect, FileHandle, InodeFlags, Name, NewNode, Node, NodeId, NodeOps,
+    Publish, RenameOp, Result, SetAttr, SyncKind, UpperDir, UpperRename, Victim, XattrMode, XattrSet,
 };
 
 use super::node::wrapper;

@@ -4,8 +4,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use vfs::{
-    AllocateMode, Attr, FileHandle, FileOps, NodeId, NodeOps, OpenIntent, Result, SetAttr, SpecialOps, SymlinkOps,
-    SyncKind, XattrMode,
+    AllocateMode, Attr, FileHandle, FileOps, InodeFlags, NodeId, NodeOps, OpenIntent, Result, SetAttr, SpecialOps,
+    SymlinkOps, SyncKind, XattrMode, XattrSet,
 };
 
 use super::{Calls, Control};
@@ -48,6 +48,11 @@ macro_rules! wrapper {
             fn set_attr(&self, change: &SetAttr) -> Result<()> {
                 self.control.enter(Calls::SET_ATTR)?;
                 self.inner.set_attr(change)
+            }
+
+            fn set_flags(&self, flags: InodeFlags, with: Option<XattrSet<'_>>) -> Result<()> {
+                self.control.enter(Calls::SET_ATTR)?;
+                self.inner.set_flags(flags, with)
             }
 
             fn xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {

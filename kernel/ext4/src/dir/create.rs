@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use vfs::{Errno, Error, NewKind, NewNode, Result};
+use vfs::{Errno, Error, InodeFlags, NewKind, NewNode, Result};
 
 use super::names::CREDITS;
 use crate::extent::{Extent, Removed, State};
@@ -106,7 +106,7 @@ impl Handle<'_> {
         record.mode = new.mode & vfs::mode::PERMISSIONS;
         record.uid = new.uid;
         record.gid = new.gid;
-        record.flags = dir.record.read().flags & flag::INHERITED;
+        record.flags = dir.record.read().flags & InodeFlags::INHERITED.bits() & flag::of(kind);
         record.links = match (kind, creation) {
             (vfs::FileType::Dir, _) => 2,
             (_, Creation::Named) => 1,

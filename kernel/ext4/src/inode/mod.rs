@@ -11,11 +11,11 @@ pub(crate) mod table;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use base::sync::{Mutex, RwLock};
-use vfs::{Attr, DeviceNumber, ErrorSequence, FileType};
+use vfs::{Attr, DeviceNumber, ErrorSequence, FileType, InodeFlags};
 
 use crate::file::delayed::Delayed;
 use crate::fs::Ext4;
-use record::Record;
+use record::{Record, flag};
 
 /// Where the last sequential read ended, and how far ahead reads go now.
 #[derive(Debug, Default, Clone, Copy)]
@@ -122,6 +122,7 @@ impl Inode {
             mtime: record.mtime,
             ctime: record.ctime,
             btime: record.has_btime().then_some(record.btime),
+            flags: Some(InodeFlags::from_bits_retain(record.flags & flag::VISIBLE)),
         }
     }
 }

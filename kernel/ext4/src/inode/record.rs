@@ -12,8 +12,14 @@ use crate::superblock::Geometry;
 
 /// Bits of `i_flags`.
 pub(crate) mod flag {
-    /// Kept from a parent: sync, nodump, noatime, dirsync and their kin.
-    pub(crate) const INHERITED: u32 = 0x8 | 0x40 | 0x80 | 0x1_0000;
+    use vfs::{FileType, InodeFlags};
+
+    /// What programs see of them (`EXT4_FL_USER_VISIBLE`).
+    pub(crate) const VISIBLE: u32 = 0x725b_dfff;
+    /// What programs change: those that mean something everywhere, top directory, and four that are kept and mean nothing.
+    pub(crate) const SETTABLE: u32 = InodeFlags::COMMON.bits() | TOP_DIR | 0x8007;
+    /// What Linux lets them set beyond: journalled data, blocks kept past the end, inherited project, folded case.
+    pub(crate) const UNSUPPORTED: u32 = 0x4000 | 0x40_0000 | 0x2000_0000 | 0x4000_0000;
     /// The directory is an htree.
     pub(crate) const INDEX: u32 = 0x1000;
     /// `i_blocks` counts filesystem blocks.
@@ -28,6 +34,17 @@ pub(crate) mod flag {
     pub(crate) const INLINE_DATA: u32 = 0x1000_0000;
     /// Encrypted.
     pub(crate) const ENCRYPT: u32 = 0x800;
+    /// The access time stays.
+    pub(crate) const NOATIME: u32 = InodeFlags::NOATIME.bits();
+
+    /// Those that an inode of this type can have (`ext4_mask_flags`).
+    pub(crate) const fn of(kind: FileType) -> u32 {
+        match kind {
+            FileType::Dir => !0,
+            FileType::File => !(InodeFlags::DIRSYNC.bits() | TOP_DIR),
+            _ => InodeFlags::NODUMP.bits() | NOATIME,
+        }
+    }
 }
 
 const MODE: usize = 0x0;

@@ -1,6 +1,6 @@
 //! What is known of an inode, how it is changed, and what a new one starts with.
 
-use crate::Timestamp;
+use crate::{InodeFlags, Timestamp};
 
 /// Bits of a file mode below the type (`<linux/stat.h>`).
 pub mod mode {
@@ -136,6 +136,8 @@ pub struct Attr {
     pub ctime: Timestamp,
     /// Birth, where the filesystem keeps it.
     pub btime: Option<Timestamp>,
+    /// Flags, where the filesystem keeps them.
+    pub flags: Option<InodeFlags>,
 }
 
 impl Attr {

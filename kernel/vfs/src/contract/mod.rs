@@ -7,6 +7,7 @@ mod attr;
 mod dir;
 mod errors;
 mod file;
+mod flags;
 mod fs;
 mod name;
 mod node;
@@ -16,6 +17,7 @@ pub use attr::{Access, Attr, DeviceNumber, FileType, NewKind, NewNode, SetAttr, 
 pub use dir::{Cookie, DirEntry, DirOps, DirSink, Expect, RenameMode, RenameOp};
 pub use errors::{ErrorSequence, Told, sync_and_tell};
 pub use file::{AllocateMode, FileOps, OpenIntent};
+pub use flags::{InodeFlags, XattrSet};
 pub use fs::{FileHandle, FileSystem, FsContext, StatFs, Trim};
 pub use name::{NAME_MAX, Name, NameBuf};
 pub use node::{Node, NodeId, NodeOps, SpecialOps, SymlinkOps, SyncKind, XattrMode};

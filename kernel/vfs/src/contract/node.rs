@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
 
-use crate::{Attr, DirOps, Errno, ErrorSequence, FileHandle, FileOps, FileType, Result, SetAttr};
+use crate::{Attr, DirOps, Errno, ErrorSequence, FileHandle, FileOps, FileType, InodeFlags, Result, SetAttr, XattrSet};
 
 /// What programs see an inode as: device and inode number. Names that an overlay will part at copy-up show one number for as long
 /// as they have not parted; which objects are one tells [`NodeOps::identity`].
@@ -158,6 +158,16 @@ pub trait NodeOps: Any + Send + Sync {
         Err(Errno::EROFS.into())
     }
 
+    /// Sets the flags, and with them one extended attribute: all or nothing, in one step. Those of [`Attr::flags`] that are shown but
+    /// cannot be changed stay, whatever is said of them. Sets ctime to now.
+    ///
+    /// # Errors
+    /// `ENOTTY` where the inode keeps none; `EOPNOTSUPP` for one that it cannot have; `EROFS`, `EIO`; those of
+    /// [`set_xattr`](Self::set_xattr).
+    fn set_flags(&self, _flags: InodeFlags, _with: Option<XattrSet<'_>>) -> Result<()> {
+        Err(Errno::ENOTTY.into())
+    }
+
     /// The value of an extended attribute, `None` if it has none of the name.
     ///
     /// # Errors
@@ -205,7 +215,8 @@ pub trait NodeOps: Any + Send + Sync {
         None
     }
 
-    /// Tells that the content was read: the filesystem updates atime as `relatime` says, if it keeps one.
+    /// Tells that the content was read: the filesystem updates atime as `relatime` says, if it keeps one and the inode is not
+    /// [`InodeFlags::NOATIME`].
     fn note_access(&self) {}
 
     /// A handle that finds this inode again after a remount, where the filesystem can make one.

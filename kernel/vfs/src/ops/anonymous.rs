@@ -89,5 +89,6 @@ fn anonymous(ino: u64, triple: &Triple<'_>, rdev: DeviceNumber) -> Attr {
         mtime: Timestamp::EPOCH,
         ctime: Timestamp::EPOCH,
         btime: None,
+        flags: None,
     }
 }
