@@ -10,6 +10,7 @@ mod boot;
 mod crash;
 mod drivers;
 mod filesystems;
+mod flags;
 mod mappings;
 mod memory;
 mod namespace;

@@ -27,6 +27,8 @@ bitflags::bitflags! {
         const CAP_SETGID = 1 << 6;
         /// Take any user id.
         const CAP_SETUID = 1 << 7;
+        /// Protect inodes, and take the protection away ([`InodeFlags::PROTECTION`](crate::InodeFlags::PROTECTION)).
+        const CAP_LINUX_IMMUTABLE = 1 << 9;
         /// `chroot(2)`.
         const CAP_SYS_CHROOT = 1 << 18;
         /// Mount, and `trusted.*` attributes.

@@ -18,7 +18,7 @@ use crate::credentials::Credentials;
 use crate::locks::LockList;
 use crate::permission;
 use crate::pipe::Pipe;
-use crate::{Attr, DirOps, Errno, FileType, Node, Result, SetAttr};
+use crate::{Attr, DirOps, Errno, FileType, InodeFlags, Node, Result, SetAttr};
 
 /// Which object of which mounted filesystem: equal exactly for two handles of one object, unlike numbers, which programs see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +34,8 @@ pub(crate) struct Triple<'a> {
     pub(crate) mode: u16,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    /// Its flags; none where the filesystem keeps none.
+    pub(crate) flags: InodeFlags,
     /// The inode, where it may have an access control list beside its bits.
     pub(crate) listed: Option<&'a Inode>,
 }
@@ -66,6 +68,7 @@ pub(crate) struct Inode {
     mode: AtomicU32,
     /// Owner in the upper half, group in the lower.
     owner: AtomicU64,
+    flags: AtomicU32,
     /// The directory was removed: nothing is found in it or made in it any more.
     dead: AtomicBool,
     /// Made without a name, never to get one (`O_TMPFILE|O_EXCL`).
@@ -132,6 +135,7 @@ impl Inode {
             mode: (mode & 0o7777) as u16,
             uid: (owner >> 32) as u32,
             gid: owner as u32,
+            flags: InodeFlags::from_bits_retain(self.flags.load(Ordering::Relaxed)),
             listed: (mode & UNLISTED == 0).then_some(self),
         })
     }
@@ -152,8 +156,8 @@ impl Inode {
         match self.cached_triple() {
             Some(triple) => Ok(triple),
             None => {
-                let Attr { kind, mode, uid, gid, .. } = self.node.attr()?;
-                let triple = Triple { kind, mode, uid, gid, listed: Some(self) };
+                let Attr { kind, mode, uid, gid, flags, .. } = self.node.attr()?;
+                let triple = Triple { kind, mode, uid, gid, flags: flags.unwrap_or_default(), listed: Some(self) };
                 self.remember(triple);
                 Ok(triple)
             }
@@ -163,6 +167,7 @@ impl Inode {
     /// Keeps what a filesystem was just told or just answered.
     pub(crate) fn remember(&self, triple: Triple<'_>) {
         self.owner.store(u64::from(triple.uid) << 32 | u64::from(triple.gid), Ordering::Relaxed);
+        self.flags.store(triple.flags.bits(), Ordering::Relaxed);
         let unlisted = if triple.listed.is_none() { UNLISTED } else { 0 };
         let mode = triple.kind.mode_bits() | u32::from(triple.mode) | MODE_KNOWN | unlisted;
         self.mode.store(mode, Ordering::Release);
@@ -267,6 +272,13 @@ impl Inode {
         result
     }
 
+    /// Changes the flags; the caller holds the lock exclusively.
+    pub(crate) fn set_flags_locked(&self, flags: InodeFlags) -> Result<()> {
+        let result = self.node.ops().set_flags(flags, None);
+        self.forget_triple();
+        result
+    }
+
     /// The target of a symbolic link, if it was read before.
     pub(crate) fn cached_target(&self) -> Option<&Arc<[u8]>> {
         self.target.get()
@@ -347,6 +359,7 @@ impl InodeTable {
             lock: RwLock::new(()),
             mode: AtomicU32::new(0),
             owner: AtomicU64::new(0),
+            flags: AtomicU32::new(0),
             dead: AtomicBool::new(false),
             nameless: AtomicBool::new(false),
             target: OnceLock::new(),

@@ -55,6 +55,7 @@ pub use locks::{Blocking, Flock, FlockOp, LockOwner, LockType, Whence};
 pub use mount::{FileSystemTypes, Location, MountEntry, MountRequest, Pin};
 pub use namespace::{Namespace, NamespaceOptions, Protection, Protections};
 pub use ops::attr::TimeChange;
+pub use ops::flags::FlagsCommand;
 pub use ops::stat::Stat;
 pub use ops::xattr::fit;
 pub use wait::{NeverWait, Wait};

@@ -16,7 +16,7 @@ use crate::dentry::Dentry;
 use crate::flags::MountFlags;
 use crate::inode::Inode;
 use crate::namespace::Namespace;
-use crate::{Attr, Errno, FileSystem, Node, ObjectId, Result, SyncKind};
+use crate::{Attr, Errno, FileSystem, InodeFlags, Node, ObjectId, Result, SyncKind};
 
 /// A filesystem in the tree, at however many places.
 pub(crate) struct Superblock {
@@ -162,8 +162,12 @@ impl Mount {
 pub(crate) struct Writing<'a>(&'a Mount);
 
 impl Writing<'_> {
-    /// Ends a change of the entries of `dir`, which is durable at once under `MS_SYNCHRONOUS` and `MS_DIRSYNC`.
+    /// Ends a change of the entries of `dir`, which is durable at once under `MS_SYNCHRONOUS` and `MS_DIRSYNC`, and if its flags
+    /// want that. The caller holds its lock.
     pub(crate) fn changed_entries(&self, dir: &Inode) -> Result<()> {
+        if dir.triple_locked()?.flags.intersects(InodeFlags::SYNC | InodeFlags::DIRSYNC) {
+            return dir.node.ops().sync(SyncKind::All);
+        }
         self.settle(MountFlags::MS_SYNCHRONOUS | MountFlags::MS_DIRSYNC, dir)
     }
 

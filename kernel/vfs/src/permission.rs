@@ -1,5 +1,5 @@
 //! Who may do what: every permission check of the namespace (`path_resolution(7)`, `inode(7)`, `capabilities(7)`,
-//! `xattr(7)`, `acl(5)`). Filesystems check nothing.
+//! `xattr(7)`, `acl(5)`, `ioctl_iflags(2)`). Filesystems check nothing.
 //!
 //! The functions judge a [`Triple`] (type, mode, owner, group) and a [`Credentials`] and change nothing. The caller holds the lock
 //! under which it then acts.
@@ -8,7 +8,7 @@ use crate::acl::{self, Acl};
 use crate::credentials::{Capabilities, Credentials};
 use crate::inode::{Inode, Triple};
 use crate::namespace::{Protection, Protections};
-use crate::{Access, Errno, FileType, Result, SetAttr, mode};
+use crate::{Access, Errno, FileType, InodeFlags, Result, SetAttr, mode};
 
 /// The extended attribute with the capabilities that a program gets by being executed (`capabilities(7)`).
 pub(crate) const FILE_CAPABILITIES: &[u8] = b"security.capability";
@@ -18,9 +18,13 @@ const GROUP_EXECUTE: u16 = 0o010;
 
 /// Whether the caller may do this with the inode (`generic_permission`).
 ///
-/// `EACCES` if not; `EINVAL`, `EIO` of an access list that can't be read. Of several rights, all are needed.
+/// `EACCES` if not, `EPERM` to write what is immutable; `EINVAL`, `EIO` of an access list that can't be read. Of several rights, all
+/// are needed.
 #[inline]
 pub(crate) fn check(who: &Credentials, inode: &Triple<'_>, want: Access) -> Result<()> {
+    if want.contains(Access::WRITE) {
+        inode.flags.check_growth()?;
+    }
     match judge(who, inode, want) {
         Verdict::Granted => Ok(()),
         Verdict::Refused => Err(Errno::EACCES.into()),
@@ -101,26 +105,25 @@ pub(crate) fn may_create(who: &Credentials, dir: &Triple<'_>) -> Result<()> {
     check(who, dir, Access::WRITE | Access::EXECUTE)
 }
 
-/// Whether an entry may be taken out of a directory: `EACCES`; `EPERM` by the sticky bit.
-/// `victim` is asked only where it matters.
-pub(crate) fn may_delete<'a>(
-    who: &Credentials,
-    dir: &Triple<'_>,
-    victim: impl FnOnce() -> Result<Triple<'a>>,
-) -> Result<()> {
+/// Whether this entry may be taken out of a directory: `EACCES`; `EPERM` by the sticky bit, and by the flags of either.
+pub(crate) fn may_delete(who: &Credentials, dir: &Triple<'_>, victim: &Inode) -> Result<()> {
     check(who, dir, Access::WRITE | Access::EXECUTE)?;
+    dir.flags.check_change()?;
+    let victim = victim.triple()?;
+    victim.flags.check_change()?;
     let fsuid = who.uid().file_system;
     if dir.mode & mode::STICKY == 0 || dir.uid == fsuid || who.capable(Capabilities::CAP_FOWNER) {
         return Ok(());
     }
-    if victim()?.uid == fsuid { Ok(()) } else { Err(Errno::EPERM.into()) }
+    if victim.uid == fsuid { Ok(()) } else { Err(Errno::EPERM.into()) }
 }
 
 /// Owner, group and mode of a new inode: group and set-group-id bit come from a set-group-id directory. The caller's own
 /// set-group-id bit is judged by the mode that was asked for, before the umask takes its part.
 pub(crate) fn of_new(who: &Credentials, dir: &Triple<'_>, kind: FileType, asked: u16, umask: u16) -> Triple<'static> {
     let (uid, gid) = (who.uid().file_system, who.gid().file_system);
-    let mut new = Triple { kind, mode: asked & !umask, uid, gid, listed: None };
+    let flags = InodeFlags::empty();
+    let mut new = Triple { kind, mode: asked & !umask, uid, gid, flags, listed: None };
     if dir.mode & mode::SET_GID != 0 {
         new.gid = dir.gid;
         let set_gid = mode::SET_GID | GROUP_EXECUTE;
@@ -135,6 +138,7 @@ pub(crate) fn of_new(who: &Credentials, dir: &Triple<'_>, kind: FileType, asked:
 
 /// `chmod(2)`: the mode that the inode gets; `EPERM`, and `EOPNOTSUPP` for a symbolic link.
 pub(crate) fn chmod(who: &Credentials, inode: &Triple<'_>, mode: u16) -> Result<u16> {
+    inode.flags.check_change()?;
     if !owns(who, inode) {
         return Err(Errno::EPERM.into());
     }
@@ -147,6 +151,7 @@ pub(crate) fn chmod(who: &Credentials, inode: &Triple<'_>, mode: u16) -> Result<
 
 /// `chown(2)`: what changes, set-id bits that go included; `EPERM`.
 pub(crate) fn chown(who: &Credentials, inode: &Triple<'_>, uid: Option<u32>, gid: Option<u32>) -> Result<SetAttr> {
+    inode.flags.check_change()?;
     let is_owner = who.uid().file_system == inode.uid;
     let privileged = who.capable(Capabilities::CAP_CHOWN);
     if !privileged && uid.is_some_and(|uid| !is_owner || uid != inode.uid) {
@@ -191,6 +196,10 @@ pub(crate) fn after_list(who: &Credentials, inode: &Triple<'_>) -> Option<u16> {
 /// Whether the caller may set times: given ones are the owner's (`EPERM`), now is also a writer's (`EACCES`).
 pub(crate) fn may_set_times(who: &Credentials, inode: &Triple<'_>, what: Times) -> Result<()> {
     match what {
+        Times::Given => inode.flags.check_change()?,
+        Times::Now => inode.flags.check_growth()?,
+    }
+    match what {
         _ if owns(who, inode) => Ok(()),
         Times::Given => Err(Errno::EPERM.into()),
         Times::Now => check(who, inode, Access::WRITE),
@@ -214,8 +223,11 @@ pub(crate) enum XattrAccess {
 }
 
 /// Whether the caller may use the extended attribute `name` (`xattr(7)`): `EPERM` or `ENODATA` by its class, `EACCES` by the bits,
-/// `EOPNOTSUPP` for an unknown class.
+/// `EOPNOTSUPP` for an unknown class; `EPERM` to change one of what is immutable or append-only.
 pub(crate) fn xattr(who: &Credentials, inode: &Triple<'_>, name: &[u8], access: XattrAccess) -> Result<()> {
+    if access == XattrAccess::Write {
+        inode.flags.check_change()?;
+    }
     let (refused, want) = match access {
         XattrAccess::Read => (Errno::ENODATA, Access::READ),
         XattrAccess::Write => (Errno::EPERM, Access::WRITE),
@@ -253,6 +265,16 @@ pub(crate) fn xattr(who: &Credentials, inode: &Triple<'_>, name: &[u8], access: 
     }
     check(who, inode, want)?;
     Err(Errno::EOPNOTSUPP.into())
+}
+
+/// Whether the caller may give the inode these flags: its owner may, but those that protect it are for `CAP_LINUX_IMMUTABLE` alone
+/// (`EPERM`).
+pub(crate) fn set_flags(who: &Credentials, inode: &Triple<'_>, flags: InodeFlags) -> Result<()> {
+    let protects = (inode.flags ^ flags).intersects(InodeFlags::PROTECTION);
+    if !owns(who, inode) || (protects && !who.capable(Capabilities::CAP_LINUX_IMMUTABLE)) {
+        return Err(Errno::EPERM.into());
+    }
+    Ok(())
 }
 
 /// Whether the name of an extended attribute is shown to the caller.

@@ -1,7 +1,7 @@
 //! `struct stat` and `struct statx`.
 
 use linux_raw_sys::general as linux;
-use vfs::{Attr, DeviceNumber, Timestamp};
+use vfs::{Attr, DeviceNumber, InodeFlags, Timestamp};
 use zerocopy::{Immutable, IntoBytes};
 
 use super::same_layout;
@@ -114,12 +114,21 @@ same_layout!(Statx, linux::statx {
     mount_id = stx_mnt_id, dio_mem_align = stx_dio_mem_align, dio_offset_align = stx_dio_offset_align,
 });
 
+/// The flags that `statx(2)` shows.
+const SHOWN: u64 = (linux::STATX_ATTR_IMMUTABLE | linux::STATX_ATTR_APPEND | linux::STATX_ATTR_NODUMP) as u64;
+const _: () = assert!(SHOWN == InodeFlags::PROTECTION.union(InodeFlags::NODUMP).bits() as u64);
+
 impl Statx {
     /// The answer for an inode on the mount numbered `mount_id`; `is_mount_root` where it is the root of that mount.
     pub(crate) fn new(attr: &Attr, mount: Option<MountPlace>) -> Self {
         let dev = DeviceNumber::decode(attr.dev);
         let mut mask = linux::STATX_BASIC_STATS;
-        let mut attributes = 0;
+        let (mut attributes, mut attributes_mask) = (0, u64::from(linux::STATX_ATTR_MOUNT_ROOT));
+        if let Some(flags) = attr.flags {
+            // Immutable, append-only and "no dump" have the bits that they have as flags.
+            attributes_mask |= SHOWN;
+            attributes |= u64::from(flags.bits()) & SHOWN;
+        }
         if attr.btime.is_some() {
             mask |= linux::STATX_BTIME;
         }
@@ -142,7 +151,7 @@ impl Statx {
             ino: attr.ino,
             size: attr.size,
             blocks: attr.blocks,
-            attributes_mask: u64::from(linux::STATX_ATTR_MOUNT_ROOT),
+            attributes_mask,
             atime: attr.atime.into(),
             btime: attr.btime.map(Into::into).unwrap_or_default(),
             ctime: attr.ctime.into(),

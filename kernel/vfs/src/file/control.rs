@@ -9,8 +9,8 @@ use crate::context::Context;
 use crate::credentials::Capabilities;
 use crate::device::{Seeking, UserMemory};
 use crate::flags::{FallocateFlags, MountFlags, OpenFlags, PollEvents, XattrFlags};
-use crate::ops::{attr, stat, xattr};
-use crate::{AllocateMode, Errno, FileOps, FileType, Result, Stat, StatFs, SyncKind, Trim, permission, sync_and_tell};
+use crate::ops::{attr, flags, stat, xattr};
+use crate::{AllocateMode, Errno, FileOps, FileType, InodeFlags, Result, Stat, StatFs, SyncKind, Trim, permission, sync_and_tell};
 
 bitflags::bitflags! {
     /// What a mapping of a file wants (`mmap(2)`).
@@ -86,18 +86,20 @@ impl OpenFile {
     /// `ftruncate(2)`.
     ///
     /// # Errors
-    /// `EINVAL` unless open to write, and for what is no regular file; `EFBIG`, `EROFS`, `ENOSPC`, `EIO`.
+    /// `EINVAL` unless open to write, and for what is no regular file; `EPERM` by its flags; `EFBIG`, `EROFS`, `ENOSPC`, `EIO`.
     pub fn truncate(&self, ctx: &Context, len: i64) -> Result<()> {
         self.not_path()?;
         let len = u64::try_from(len).map_err(|_| Errno::EINVAL)?;
         let (Kind::File, true) = (&self.kind, self.flags().writes()) else { return Err(Errno::EINVAL.into()) };
-        attr::set_len(ctx, self.place()?.inode()?, len)
+        let inode = self.place()?.inode()?;
+        inode.triple()?.flags.check_change()?;
+        attr::set_len(ctx, inode, len)
     }
 
     /// `fallocate(2)`.
     ///
     /// # Errors
-    /// `EBADF`, `EINVAL`, `EOPNOTSUPP`, `EFBIG`, `ENODEV`, `ESPIPE`, `EISDIR`, `ENOSPC`, `EIO`.
+    /// `EBADF`, `EINVAL`, `EOPNOTSUPP`, `EPERM` by its flags, `EFBIG`, `ENODEV`, `ESPIPE`, `EISDIR`, `ENOSPC`, `EIO`.
     pub fn allocate(&self, ctx: &Context, mode: FallocateFlags, offset: i64, len: i64) -> Result<()> {
         self.not_path()?;
         let (Ok(from), Ok(count @ 1..)) = (u64::try_from(offset), u64::try_from(len)) else {
@@ -117,6 +119,13 @@ impl OpenFile {
         };
         if !self.flags().writes() {
             return Err(Errno::EBADF.into());
+        }
+        let flags = self.inode_flags()?;
+        // Space may be reserved for what will be added; what is there stays.
+        if KEEP.contains(mode) {
+            flags.check_growth()?;
+        } else {
+            flags.check_change()?;
         }
         match &self.kind {
             Kind::File => {}
@@ -189,9 +198,12 @@ impl OpenFile {
     /// `fcntl(F_SETFL)`: of the flags, [`OpenFlags::SETTABLE`] count.
     ///
     /// # Errors
-    /// `EBADF` with `O_PATH`; `EPERM` for `O_NOATIME` on another's file.
+    /// `EBADF` with `O_PATH`; `EPERM` for `O_NOATIME` on another's file, and for a change of `O_APPEND` on an append-only one.
     pub fn set_flags(&self, ctx: &Context, flags: OpenFlags) -> Result<()> {
         self.not_path()?;
+        if (flags ^ self.flags()).contains(OpenFlags::O_APPEND) && self.inode_flags()?.contains(InodeFlags::APPEND) {
+            return Err(Errno::EPERM.into());
+        }
         if flags.contains(OpenFlags::O_NOATIME)
             && !self.flags().contains(OpenFlags::O_NOATIME)
             && let Some(inode) = self.inode()
@@ -209,7 +221,8 @@ impl OpenFile {
     /// `ioctl(2)`, except for what belongs to the descriptor (`FIOCLEX`).
     ///
     /// # Errors
-    /// `ENOTTY`, `EFAULT`, `EBADF` with `O_PATH`; the driver's; of `FITRIM` `EPERM` and those of [`FileSystem::trim`](crate::FileSystem::trim).
+    /// `ENOTTY`, `EFAULT`, `EBADF` with `O_PATH`; the driver's; of `FITRIM` `EPERM` and those of [`FileSystem::trim`](crate::FileSystem::trim);
+    /// of `FS_IOC_SETFLAGS` `EPERM`, `EROFS` and those of [`NodeOps::set_flags`](crate::NodeOps::set_flags).
     pub fn ioctl(&self, ctx: &Context, command: u32, argument: u64, memory: &dyn UserMemory) -> Result<u64> {
         self.not_path()?;
         if command == FIONBIO {
@@ -218,6 +231,10 @@ impl OpenFile {
             let mut flags = self.flags();
             flags.set(OpenFlags::O_NONBLOCK, word != [0; 4]);
             return self.set_flags(ctx, flags).map(|()| 0);
+        }
+        let flags_command = flags::FlagsCommand::from_number(command);
+        if let (Kind::File | Kind::Dir, Some(command)) = (&self.kind, flags_command) {
+            return flags::ioctl(ctx, self.place()?, command, argument, memory).map(|()| 0);
         }
         let readable = match &self.kind {
             Kind::Device(device) => return device.ioctl(command, argument, memory),
@@ -251,13 +268,17 @@ impl OpenFile {
     /// What is behind a mapping: the regular file.
     ///
     /// # Errors
-    /// `EACCES` by the access mode; `EPERM` for code on a `noexec` mount; `ENODEV` for what cannot be mapped; `EIO` for a file
+    /// `EACCES` by the access mode, and to share an append-only file that is open to write; `EPERM` for code on a `noexec` mount; `ENODEV` for what cannot be mapped; `EIO` for a file
     /// whose text is made anew at each read (`/proc`), as on Linux; `EBADF`.
     pub fn mapping(&self, want: Mapping) -> Result<Arc<dyn FileOps>> {
         self.not_path()?;
         let flags = self.flags();
         let stores = want.contains(Mapping::SHARED | Mapping::WRITE);
         if !flags.reads() || (stores && !flags.writes()) {
+            return Err(Errno::EACCES.into());
+        }
+        let shared = want.contains(Mapping::SHARED);
+        if shared && flags.writes() && self.inode_flags()?.contains(InodeFlags::APPEND) {
             return Err(Errno::EACCES.into());
         }
         let noexec = self.location().is_some_and(|location| location.mount.has(MountFlags::MS_NOEXEC));

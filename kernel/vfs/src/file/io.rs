@@ -6,7 +6,7 @@ use super::{Kind, OpenFile};
 use crate::context::Context;
 use crate::device::{OpenDevice, Seeking};
 use crate::flags::{MountFlags, OpenFlags, RW_COUNT_MAX, RwFlags};
-use crate::{Errno, FileOps, Result, SyncKind, permission, sync_and_tell};
+use crate::{Errno, FileOps, InodeFlags, Result, SyncKind, permission, sync_and_tell};
 
 /// Where a read or write happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,8 @@ impl OpenFile {
     /// `write(2)`, `pwrite(2)`. Set-id bits go unless the caller may keep them.
     ///
     /// # Errors
-    /// `EBADF` unless open to write; `EFBIG`, `EINVAL`, `ESPIPE`, `EPIPE`, `EAGAIN`, `EINTR`, `EROFS`, `ENOSPC`, `EIO`.
+    /// `EBADF` unless open to write; `EPERM` for a file that became immutable; `EFBIG`, `EINVAL`, `ESPIPE`, `EPIPE`, `EAGAIN`, `EINTR`,
+    /// `EROFS`, `ENOSPC`, `EIO`.
     pub fn write(&self, ctx: &Context, at: At, data: &[u8]) -> Result<usize> {
         self.write_with(ctx, at, &[data], self.flags())
     }
@@ -75,7 +76,8 @@ impl OpenFile {
     /// `writev(2)`, `pwritev(2)`, `pwritev2(2)`.
     ///
     /// # Errors
-    /// As [`write`](Self::write); `EOPNOTSUPP` for unknown flags; `EINVAL` for `RWF_APPEND` with `RWF_NOAPPEND`.
+    /// As [`write`](Self::write); `EOPNOTSUPP` for unknown flags; `EINVAL` for `RWF_APPEND` with `RWF_NOAPPEND`; `EPERM` for
+    /// `RWF_NOAPPEND` on an append-only file.
     pub fn write_vectored(&self, ctx: &Context, at: At, data: &[&[u8]], flags: RwFlags) -> Result<usize> {
         if !RwFlags::all().contains(flags) {
             return Err(Errno::EOPNOTSUPP.into());
@@ -94,7 +96,10 @@ impl OpenFile {
                 how |= ours;
             }
         }
-        if flags.contains(RwFlags::RWF_NOAPPEND) {
+        if flags.contains(RwFlags::RWF_NOAPPEND) && how.contains(OpenFlags::O_APPEND) {
+            if self.inode_flags()?.contains(InodeFlags::APPEND) {
+                return Err(Errno::EPERM.into());
+            }
             how -= OpenFlags::O_APPEND;
         }
         self.write_with(ctx, at, data, how)
@@ -154,6 +159,8 @@ impl OpenFile {
         match &self.kind {
             Kind::File => {
                 let file = self.file()?;
+                let inode_flags = self.inode_flags()?;
+                inode_flags.check_growth()?;
                 let appends = flags.contains(OpenFlags::O_APPEND);
                 let written = self.positioned(at, total, |offset| {
                     if total == 0 {
@@ -173,7 +180,7 @@ impl OpenFile {
                     if appends { append(&**file, data, total) } else { write_parts(&**file, offset, data, total) }
                 })?;
                 if written > 0 {
-                    self.sync_written(&**file, flags)?;
+                    self.sync_written(&**file, flags, inode_flags)?;
                 }
                 Ok(written)
             }
@@ -267,12 +274,12 @@ impl OpenFile {
         inode.drop_privileges_locked(&ctx.credentials, &inode.triple_locked()?)
     }
 
-    /// `O_SYNC` and `O_DSYNC`, by the descriptor or the mount.
-    fn sync_written(&self, file: &dyn FileOps, flags: OpenFlags) -> Result<()> {
+    /// `O_SYNC` and `O_DSYNC`, by the descriptor, the mount or the inode.
+    fn sync_written(&self, file: &dyn FileOps, flags: OpenFlags, inode: InodeFlags) -> Result<()> {
         let mount_syncs = self.location().is_some_and(|location| location.mount.has(MountFlags::MS_SYNCHRONOUS));
         if flags.contains(OpenFlags::O_SYNC) || mount_syncs {
             sync_and_tell(file, SyncKind::All, &self.told)
-        } else if flags.contains(OpenFlags::O_DSYNC) {
+        } else if flags.contains(OpenFlags::O_DSYNC) || inode.contains(InodeFlags::SYNC) {
             sync_and_tell(file, SyncKind::Data, &self.told)
         } else {
             Ok(())

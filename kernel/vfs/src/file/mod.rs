@@ -29,7 +29,7 @@ use crate::locks::Holder;
 use crate::mount::Location;
 use crate::namespace::Namespace;
 use crate::pipe::PipeEnd;
-use crate::{Attr, Errno, ErrorSequence, FileOps, Node, Result, Told};
+use crate::{Attr, Errno, ErrorSequence, FileOps, InodeFlags, Node, Result, Told};
 
 /// An open file.
 pub struct OpenFile {
@@ -201,6 +201,11 @@ impl OpenFile {
 
     fn inode(&self) -> Option<&Arc<Inode>> {
         self.location().and_then(|location| location.inode().ok())
+    }
+
+    /// The flags of the inode; none for what is nowhere in the tree.
+    fn inode_flags(&self) -> Result<InodeFlags> {
+        self.inode().map_or(Ok(InodeFlags::empty()), |inode| Ok(inode.triple()?.flags))
     }
 
     /// Where it is in the tree, for calls that change the inode: `EINVAL` for what is nowhere.

@@ -11,7 +11,7 @@ use crate::flags::{Fd, OpenFlags};
 use crate::inode::Triple;
 use crate::namespace::Namespace;
 use crate::pipe::{Pipe, PipeEnd};
-use crate::{Attr, DeviceNumber, Errno, FileType, Result, Timestamp};
+use crate::{Attr, DeviceNumber, Errno, FileType, InodeFlags, Result, Timestamp};
 
 impl Namespace {
     /// `pipe2(2)`: the reading and the writing end.
@@ -30,6 +30,7 @@ impl Namespace {
             mode: 0o600,
             uid: who.uid().file_system,
             gid: who.gid().file_system,
+            flags: InodeFlags::empty(),
             listed: None,
         };
         let attr = anonymous(self.new_id(), &triple, DeviceNumber::default());
@@ -61,7 +62,8 @@ impl Namespace {
     ) -> Result<Arc<OpenFile>> {
         let device = self.devices().open(class, number, flags)?;
         let kind = if class == DeviceClass::Char { FileType::CharDevice } else { FileType::BlockDevice };
-        let attr = anonymous(self.new_id(), &Triple { kind, mode: 0o600, uid: 0, gid: 0, listed: None }, number);
+        let triple = Triple { kind, mode: 0o600, uid: 0, gid: 0, flags: InodeFlags::empty(), listed: None };
+        let attr = anonymous(self.new_id(), &triple, number);
         Ok(OpenFile::new(self, &Credentials::root(), Origin::Anonymous(attr), Kind::Device(device), flags, Claim::None))
     }
 }

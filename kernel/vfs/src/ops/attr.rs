@@ -130,6 +130,7 @@ impl Namespace {
         }
         let writing = place.mount.want_write()?;
         may(&ctx.credentials, &place, Access::WRITE)?;
+        inode.triple()?.flags.check_change()?;
         inode.begin_writing()?;
         // Nothing is opened first: an overlay then copies up what stays, and no more.
         let result = set_len(ctx, inode, len);

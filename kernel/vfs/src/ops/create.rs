@@ -11,7 +11,7 @@ use crate::inode::{Inode, Triple};
 use crate::mount::Location;
 use crate::namespace::Namespace;
 use crate::path::{Last, LookupFlags, TrailingSlash, check_text, only};
-use crate::{DeviceNumber, Errno, FileType, Name, NewKind, NewNode, Result, mode, permission};
+use crate::{DeviceNumber, Errno, FileType, InodeFlags, Name, NewKind, NewNode, Result, mode, permission};
 
 /// What a trailing slash after a new name means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +59,11 @@ impl Birth {
         NewNode { kind, mode, uid, gid, xattrs }
     }
 
-    /// The inode that was made, its attributes known without asking.
-    pub(crate) fn remembered_by(&self, inode: Arc<Inode>) -> Arc<Inode> {
+    /// The inode that was made, its attributes known without asking, unless its directory has flags: it may have taken some over.
+    pub(crate) fn remembered_by(&self, inode: Arc<Inode>, above: &Triple<'_>) -> Arc<Inode> {
+        if above.flags.intersects(InodeFlags::INHERITED) {
+            return inode;
+        }
         let listed = self.access.as_ref().map(|_| &*inode);
         inode.remember(Triple { listed, ..self.attributes });
         inode
@@ -172,6 +175,7 @@ impl Namespace {
             }
             permission::may_link(self.protections, who, &triple)?;
             permission::may_create(who, above)?;
+            triple.flags.check_change()?;
             if inode.is_dir() {
                 return Err(Errno::EPERM.into());
             }
@@ -197,7 +201,7 @@ impl Namespace {
         let parent = dir.inode()?;
         let born = Birth::new(ctx, parent, above, kind.file_type(), asked)?;
         let node = parent.dir()?.create(name, &born.node(kind, &born.xattrs()))?;
-        Ok(born.remembered_by(self.inodes.get(dir.dentry.superblock, node)))
+        Ok(born.remembered_by(self.inodes.get(dir.dentry.superblock, node), above))
     }
 
     /// Makes an entry at a name that must be free. `act` does it, under the directory's lock.

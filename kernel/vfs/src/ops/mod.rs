@@ -5,6 +5,7 @@ mod anonymous;
 pub(crate) mod attr;
 mod create;
 mod cwd;
+pub(crate) mod flags;
 mod mount;
 mod open;
 mod open_plan;

@@ -15,7 +15,7 @@ use crate::ops::create::Birth;
 use crate::ops::may;
 use crate::path::{Last, LookupFlags, TrailingSlash, Walker, only};
 use crate::pipe::{Pipe, PipeEnd};
-use crate::{Access, Attr, Errno, FileType, Name, NewKind, Node, OpenIntent, Result, permission};
+use crate::{Access, Attr, Errno, FileType, InodeFlags, Name, NewKind, Node, OpenIntent, Result, permission};
 
 /// Whether the file was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,7 +154,7 @@ impl Namespace {
         let above = dir_inode.triple()?;
         let born = Birth::new(ctx, dir_inode, &above, FileType::File, plan.mode)?;
         let node = dir_inode.dir()?.create_unnamed(&born.node(NewKind::File, &born.xattrs()))?;
-        let inode = born.remembered_by(self.inodes.get(dir.dentry.superblock, node));
+        let inode = born.remembered_by(self.inodes.get(dir.dentry.superblock, node), &above);
         if plan.has(OpenFlags::O_EXCL) {
             inode.forbid_links();
         }
@@ -199,6 +199,10 @@ impl Namespace {
         }
         if found == Found::Existing {
             may(&ctx.credentials, &place, plan.access)?;
+            let rewrites = plan.flags.writes() && !plan.has(OpenFlags::O_APPEND) || plan.has(OpenFlags::O_TRUNC);
+            if rewrites && inode.triple()?.flags.contains(InodeFlags::APPEND) {
+                return Err(Errno::EPERM.into());
+            }
         }
         if plan.has(OpenFlags::O_NOATIME) && !permission::owns(&ctx.credentials, &inode.triple()?) {
             return Err(Errno::EPERM.into());

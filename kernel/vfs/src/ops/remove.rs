@@ -31,7 +31,8 @@ impl Namespace {
         if slash == TrailingSlash::Yes && expect == Expect::NonDir {
             return Err(if victim.is_dir() { Errno::EISDIR.into() } else { Errno::ENOTDIR.into() });
         }
-        permission::may_delete(&ctx.credentials, &inode.triple_locked()?, || victim.triple())?;
+        let above = inode.triple_locked()?;
+        permission::may_delete(&ctx.credentials, &above, victim)?;
         match (expect, victim.is_dir()) {
             (Expect::EmptyDir, false) => return Err(Errno::ENOTDIR.into()),
             (Expect::NonDir, true) => return Err(Errno::EISDIR.into()),

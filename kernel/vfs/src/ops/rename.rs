@@ -86,12 +86,12 @@ impl Namespace {
         }
 
         let who = &ctx.credentials;
-        let new_above = new_inode.triple_locked()?;
-        permission::may_delete(who, &old_inode.triple_locked()?, || source.triple())?;
+        let (old_above, new_above) = (old_inode.triple_locked()?, new_inode.triple_locked()?);
+        permission::may_delete(who, &old_above, source)?;
         match target {
             None => permission::may_create(who, &new_above)?,
             Some(target) => {
-                permission::may_delete(who, &new_above, || target.triple())?;
+                permission::may_delete(who, &new_above, target)?;
                 match (source.is_dir(), target.is_dir()) {
                     _ if exchange => {}
                     (true, false) => return Err(Errno::ENOTDIR.into()),

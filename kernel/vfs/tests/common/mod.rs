@@ -2,14 +2,15 @@
 //! calls.
 #![allow(dead_code, clippy::allow_attributes, reason = "each test uses its part")]
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use contract::fault::{Control, FaultFs};
 use ramfs::{Options, RamFs};
 use vfs::{
-    AT_FDCWD, At, AtFlags, Context, Credentials, Errno, Error, Fd, FsContext, Namespace, NamespaceOptions, OpenFlags,
-    OpenHow, ResolveFlags, Result, Stat, Timestamp,
+    AT_FDCWD, At, AtFlags, Context, Credentials, Errno, Error, Fd, FsContext, Namespace, NamespaceOptions, OpenFile,
+    OpenFlags, OpenHow, ResolveFlags, Result, Stat, Timestamp, UserMemory,
 };
 
 /// The wall clock.
@@ -138,6 +139,35 @@ impl World {
     pub(crate) fn getcwd(&self, ctx: &Context) -> Result<String> {
         self.ns.getcwd(ctx).map(|path| String::from_utf8(path).expect("tests name in text"))
     }
+}
+
+/// The memory of a program: one argument, at an address that is not 0.
+pub(crate) struct Argument(pub(crate) RefCell<Vec<u8>>);
+
+impl UserMemory for Argument {
+    fn copy_in(&self, address: u64, buf: &mut [u8]) -> Result<()> {
+        match self.0.borrow().get(..buf.len()) {
+            Some(bytes) if address != 0 => buf.copy_from_slice(bytes),
+            _ => return Err(Errno::EFAULT.into()),
+        }
+        Ok(())
+    }
+
+    fn copy_out(&self, address: u64, data: &[u8]) -> Result<()> {
+        match self.0.borrow_mut().get_mut(..data.len()) {
+            Some(bytes) if address != 0 => bytes.copy_from_slice(data),
+            _ => return Err(Errno::EFAULT.into()),
+        }
+        Ok(())
+    }
+}
+
+/// `FS_IOC_GETFLAGS`, or `FS_IOC_SETFLAGS`.
+pub(crate) fn ioctl_flags(ctx: &Context, file: &OpenFile, set: Option<u32>) -> Result<u32> {
+    let command = if set.is_some() { 0x4008_6602 } else { 0x8008_6601 };
+    let argument = Argument(RefCell::new(set.unwrap_or(0).to_ne_bytes().to_vec()));
+    file.ioctl(ctx, command, 1, &argument)?;
+    Ok(u32::from_ne_bytes(argument.0.into_inner().try_into().unwrap()))
 }
 
 /// The errno of a call that must fail.

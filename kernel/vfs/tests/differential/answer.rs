@@ -38,6 +38,7 @@ pub(crate) fn errno_name(errno: io::Errno) -> &'static str {
         vfs::Errno::EEXIST,
         vfs::Errno::EXDEV,
         vfs::Errno::ENODEV,
+        vfs::Errno::ENOTTY,
         vfs::Errno::ENOTDIR,
         vfs::Errno::EISDIR,
         vfs::Errno::EINVAL,

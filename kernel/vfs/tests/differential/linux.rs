@@ -221,6 +221,19 @@ impl Linux {
                 let removed = if *follow { linux::removexattr(path, *name) } else { linux::lremovexattr(path, *name) };
                 removed.map(done)?
             }
+            Op::Flags { dir, path, toggle } => {
+                for slot in 0..SLOTS {
+                    self.call(&Op::Close(slot))?;
+                }
+                let flags = linux::OFlags::RDONLY | linux::OFlags::NONBLOCK;
+                let file = linux::openat(self.at(*dir), path, flags, linux::Mode::empty())?;
+                let old = linux::ioctl_getflags(&file)?.bits();
+                if *toggle != 0 {
+                    linux::ioctl_setflags(&file, linux::IFlags::from_bits_retain(old ^ toggle))?;
+                }
+                let shown = linux::statx(&file, "", linux::AtFlags::EMPTY_PATH, linux::StatxFlags::empty())?;
+                format!("{:x} {:x}", linux::ioctl_getflags(&file)?.bits(), shown.stx_attributes.bits() & 0x70)
+            }
             Op::Chdir(path) => rustix::process::chdir(path).map(done)?,
             Op::Getcwd => text(rustix::process::getcwd(Vec::new())?.as_bytes()),
         })

@@ -7,6 +7,7 @@
 mod answer;
 #[path = "../common/mod.rs"]
 mod common;
+mod flags;
 mod linux;
 mod op;
 mod ours;

@@ -171,6 +171,13 @@ pub(crate) enum Op {
         name: &'static str,
         follow: bool,
     },
+    /// `FS_IOC_GETFLAGS` of what is at a path, and `FS_IOC_SETFLAGS` with these the other way round. Every slot is closed before: what
+    /// became immutable takes no more writes here, where Linux's tmpfs still does through descriptors that are open.
+    Flags {
+        dir: Option<usize>,
+        path: String,
+        toggle: u32,
+    },
     Chdir(String),
     Getcwd,
 }
@@ -225,6 +232,10 @@ fn xattr_name(random: &mut Random) -> &'static str {
 pub(crate) fn op(random: &mut Random, xattrs: bool) -> Op {
     let slot = random.below(SLOTS);
     let dir = if random.one_in(5) { Some(random.below(SLOTS)) } else { None };
+    if random.one_in(60) {
+        let toggle = random.pick(&[0, 0x10, 0x20, 0x20, 0x30, 0x40, 0x80, 0xc0, 0x8, 0x1_0000]);
+        return Op::Flags { dir: None, path: path(random), toggle };
+    }
     match random.below(if xattrs { 112 } else { 104 }) {
         0 | 1 => {
             let (real, effective) = random.pick(&[(0, 0), (0, 0), (1000, 1000), (2000, 2000), (0, 1000), (1000, 0)]);

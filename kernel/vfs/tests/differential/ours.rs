@@ -8,7 +8,7 @@ use vfs::{
 };
 
 use crate::answer::{Answer, describe, names, text};
-use crate::common::World;
+use crate::common::{World, ioctl_flags};
 use crate::op::{Op, SLOTS};
 
 pub(crate) struct Ours {
@@ -195,6 +195,19 @@ impl Ours {
             Op::RemoveXattr { path, name, follow } => {
                 let flags = nofollow(*follow);
                 ns.removexattrat(task, AT_FDCWD, path.as_bytes(), flags, name.as_bytes()).map(done)?
+            }
+            Op::Flags { dir, path, toggle } => {
+                for slot in 0..SLOTS {
+                    self.call(&Op::Close(slot))?;
+                }
+                let how = OpenHow::from_open(OpenFlags::O_RDONLY | OpenFlags::O_NONBLOCK, 0);
+                let file = ns.open(task, self.at(*dir), path.as_bytes(), &how)?;
+                let old = ioctl_flags(task, &file, None)?;
+                if *toggle != 0 {
+                    ioctl_flags(task, &file, Some(old ^ toggle))?;
+                }
+                let shown = file.stat()?.attr.flags.unwrap_or_default().bits() & 0x70;
+                format!("{:x} {shown:x}", ioctl_flags(task, &file, None)?)
             }
             Op::Chdir(path) => ns.chdir(task, path.as_bytes()).map(done)?,
             Op::Getcwd => text(&ns.getcwd(task)?),
