@@ -12,8 +12,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use vfs::{
-    Errno, Error, FileOps, FileType, Name, NewKind, NewNode, Node, NodeOps, Over, Parent, Publish, Result, SetAttr,
-    SetTime, Subject, SyncKind, Told, UpperDir, XattrChange, sync_and_tell,
+    Errno, Error, FileOps, FileType, InodeFlags, Name, NewKind, NewNode, Node, NodeOps, Over, Parent, Publish, Result, SetAttr, SetTime, Subject, SyncKind, Told, UpperDir, XattrChange, sync_and_tell,
 };
 
 use crate::format::YES;
@@ -46,6 +45,14 @@ impl OverlayDir {
     /// # Errors
     /// `EROFS` without an upper; `ENOENT` if it was removed; those of the layers.
     pub(crate) fn copy_up(&self) -> Result<&dyn UpperDir> {
+        self.copy_up_with(None)
+    }
+
+    /// The same; if it is copied up now, its copy has these flags in place of the lower directory's.
+    ///
+    /// # Errors
+    /// As [`copy_up`](Self::copy_up); those of [`NodeOps::set_flags`].
+    pub(crate) fn copy_up_with(&self, flags: Option<InodeFlags>) -> Result<&dyn UpperDir> {
         if self.upper().is_none() {
             self.core.fs.writable()?;
             // By iteration, for directories may be nested deeper than a stack is.
@@ -58,14 +65,15 @@ impl OverlayDir {
                 missing.push(parent);
             }
             while let Some(dir) = missing.pop() {
-                dir.copy_up_alone()?;
+                // The last is this directory itself.
+                dir.copy_up_alone(flags.filter(|_| missing.is_empty()))?;
             }
         }
         self.changeable()
     }
 
     /// Copies up this directory, whose parent has been.
-    fn copy_up_alone(&self) -> Result<()> {
+    fn copy_up_alone(&self, flags: Option<InodeFlags>) -> Result<()> {
         let _copying = self.core.copying.lock();
         if self.upper().is_some() {
             return Ok(());
@@ -80,6 +88,7 @@ impl OverlayDir {
             links: Links::One,
             data: None,
             index: None,
+            flags,
         };
         let staged = copy.stage(parent.changeable()?, Content::Whole)?;
         let staged_dir = Arc::clone(staged.as_dir()?);
@@ -110,6 +119,14 @@ impl<T: Kind + ?Sized> Leaf<T> {
     /// # Errors
     /// `EROFS` without an upper; those of the layers.
     pub(crate) fn copy_up(&self, content: Content) -> Result<&T> {
+        self.copy_up_with(content, None)
+    }
+
+    /// The same; if it is copied up now, its copy has these flags in place of the lower inode's.
+    ///
+    /// # Errors
+    /// As [`copy_up`](Self::copy_up); those of [`NodeOps::set_flags`].
+    pub(crate) fn copy_up_with(&self, content: Content, flags: Option<InodeFlags>) -> Result<&T> {
         loop {
             if let Some(upper) = self.upper() {
                 if content != Content::Attributes && self.is_partial() {
@@ -127,12 +144,12 @@ impl<T: Kind + ?Sized> Leaf<T> {
                     Err(error) => return Err(error),
                 }
             }
-            self.copy_up_alone(content)?;
+            self.copy_up_alone(content, flags)?;
         }
     }
 
     /// Copies up this leaf, whose parent has been.
-    fn copy_up_alone(&self, content: Content) -> Result<()> {
+    fn copy_up_alone(&self, content: Content, flags: Option<InodeFlags>) -> Result<()> {
         let _copying = self.core.copying.lock();
         if self.upper().is_some() {
             return Ok(());
@@ -149,8 +166,8 @@ impl<T: Kind + ?Sized> Leaf<T> {
             return Err(Error::fault(Errno::EIO, "overlay: the data of a metacopy file is in no lower layer"));
         }
         let data = T::data_elsewhere(self);
-        let copy =
-            Copy { fs, layer: lower.layer, original: &original, links: lower.links, data, index: self.index.as_ref() };
+        let (layer, links, index) = (lower.layer, lower.links, self.index.as_ref());
+        let copy = Copy { fs, layer, original: &original, links, data, index, flags };
         let position = self.position();
         let staged = match (&position, &self.index, &fs.index) {
             (_, Some(_), Some(index)) => copy.stage(index.upper()?, content)?,
@@ -196,7 +213,7 @@ impl<T: Kind + ?Sized> Leaf<T> {
 }
 
 /// A lower object on its way up.
-struct Copy<'a> {
+pub(crate) struct Copy<'a> {
     fs: &'a Shared,
     layer: LayerIndex,
     original: &'a Node,
@@ -204,6 +221,8 @@ struct Copy<'a> {
     /// The file that has its content, where that is another.
     data: Option<&'a Arc<dyn FileOps>>,
     index: Option<&'a IndexName>,
+    /// What flags it is to have, if not the lower object's.
+    pub(crate) flags: Option<InodeFlags>,
 }
 
 impl Copy<'_> {
@@ -235,6 +254,11 @@ impl Copy<'_> {
         if let Some(index) = self.index {
             attributes.push((self.fs.names.nlink.to_vec(), index.first_count()));
         }
+        // Only these have flags that programs set.
+        let lower_flags = attr.flags.filter(|_| matches!(attr.kind, FileType::File | FileType::Dir));
+        if let Some(letters) = lower_flags.and_then(|flags| self.protection(flags).to_bytes()) {
+            attributes.push((self.fs.names.protattr.to_vec(), letters.to_vec()));
+        }
         let new = NewNode { kind, mode: attr.mode, uid: attr.uid, gid: attr.gid, xattrs: &[] };
         let staged = self.stage_with(parent, &new, &attributes)?;
         self.fs.claims.forget(staged.id().ino);
@@ -259,6 +283,7 @@ impl Copy<'_> {
                 to.set_len(size)?;
             }
         }
+        self.give_flags(&staged, lower_flags.unwrap_or_default())?;
         let times = SetAttr { atime: Some(SetTime::At(attr.atime)), mtime: Some(mtime), ..SetAttr::default() };
         staged.ops().set_attr(&times)?;
         match (self.fs.options.sync, attr.kind) {

@@ -31,7 +31,10 @@ impl OverlayDir {
         let node = upper.create_over(name, &NewNode { xattrs: &self.new_xattrs(new).borrowed(), ..*new })?;
         let made = self.core.fs.new_number(&node).and_then(|number| self.node(name, of_upper(node, number)));
         match &made {
-            Ok(made) => self.add_entry(name, made.core().number(), Ok(new.kind.file_type())),
+            Ok(made) => {
+                made.core().begins_unprotected();
+                self.add_entry(name, made.core().number(), Ok(new.kind.file_type()));
+            }
             Err(_) => self.forget_listing(),
         }
         made.map(OverlayNode::into_node)

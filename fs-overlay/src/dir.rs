@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use vfs::{
-    Attr, Cookie, DirOps, DirSink, Expect, Name, NewNode, Node, NodeId, NodeOps, RenameOp, Result, SetAttr, SyncKind,
-    XattrMode,
+    Attr, Cookie, DirOps, DirSink, Expect, InodeFlags, Name, NewNode, Node, NodeId, NodeOps, RenameOp, Result, SetAttr,
+    SyncKind, XattrMode, XattrSet,
 };
 
 use crate::node::OverlayDir;
@@ -40,11 +40,16 @@ impl NodeOps for OverlayDir {
             // Subdirectories of all layers are not counted; 1 tells programs not to rely on it.
             attr.nlink = 1;
         }
+        attr.flags = self.core.flags(attr.flags, self.upper().map(|upper| &**upper))?;
         Ok(attr)
     }
 
     fn set_attr(&self, change: &SetAttr) -> Result<()> {
         self.copy_up()?.set_attr(change)
+    }
+
+    fn set_flags(&self, flags: InodeFlags, with: Option<XattrSet<'_>>) -> Result<()> {
+        self.change_flags(flags, with)
     }
 
     fn xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use vfs::{Errno, Error, FileHandle, Name, NameBuf, Result};
+use vfs::{Errno, Error, FileHandle, InodeFlags, Name, NameBuf, Result};
 
 use crate::options::XattrClass;
 
@@ -33,6 +33,8 @@ pub(crate) struct Names {
     pub(crate) metacopy: &'static [u8],
     pub(crate) nlink: &'static [u8],
     pub(crate) upper: &'static [u8],
+    pub(crate) protattr: &'static [u8],
+    pub(crate) uuid: &'static [u8],
     pub(crate) whiteout: &'static [u8],
 }
 
@@ -48,6 +50,8 @@ macro_rules! names {
             metacopy: concat!($class, ".overlay.metacopy").as_bytes(),
             nlink: concat!($class, ".overlay.nlink").as_bytes(),
             upper: concat!($class, ".overlay.upper").as_bytes(),
+            protattr: concat!($class, ".overlay.protattr").as_bytes(),
+            uuid: concat!($class, ".overlay.uuid").as_bytes(),
             whiteout: concat!($class, ".overlay.whiteout").as_bytes(),
         }
     };
@@ -80,6 +84,47 @@ pub(crate) fn check_metacopy(value: &[u8]) -> Result<()> {
         [] => Ok(()),
         [0, len, _, _, ..] if usize::from(len) == value.len() => Ok(()),
         _ => Err(Error::fault(Errno::EIO, "overlay: a metacopy attribute that is none")),
+    }
+}
+
+/// The longest `protattr` that is read: Linux's `OVL_PROTATTR_MAX`.
+const PROTATTR_MAX: usize = 32;
+
+/// The flags that protect an inode of the upper, which are kept beside it: set on the inode itself they would be in the overlay's
+/// own way (`protattr`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Protection(pub(crate) InodeFlags);
+
+impl Protection {
+    /// Those among `flags`.
+    pub(crate) fn of(flags: InodeFlags) -> Self {
+        Self(flags & InodeFlags::PROTECTION)
+    }
+
+    /// Reads the letters; `None` for what is not all letters that are known, as on Linux: all of it then counts for nothing.
+    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
+        if value.is_empty() || value.len() > PROTATTR_MAX {
+            return None;
+        }
+        let mut flags = InodeFlags::empty();
+        for letter in value {
+            flags |= match letter {
+                b'a' => InodeFlags::APPEND,
+                b'i' => InodeFlags::IMMUTABLE,
+                _ => return None,
+            };
+        }
+        Some(Self(flags))
+    }
+
+    /// The value of the attribute; `None` where there is to be none.
+    pub(crate) fn to_bytes(self) -> Option<&'static [u8]> {
+        match (self.0.contains(InodeFlags::APPEND), self.0.contains(InodeFlags::IMMUTABLE)) {
+            (true, true) => Some(b"ai"),
+            (true, false) => Some(b"a"),
+            (false, true) => Some(b"i"),
+            (false, false) => None,
+        }
     }
 }
 
@@ -343,6 +388,22 @@ mod tests {
         for bad in [&b""[..], b"U", b"U+", b"X+1", b"+1", b"U+1x", b"U+99999999999"] {
             assert_eq!(LinkCount::parse(bad), None, "{}", bad.escape_ascii());
         }
+    }
+
+    #[test]
+    fn a_protection_is_letters_that_are_all_known() {
+        let (a, i) = (InodeFlags::APPEND, InodeFlags::IMMUTABLE);
+        for (value, flags) in [(&b"a"[..], a), (b"i", i), (b"ai", a | i), (b"ia", a | i), (b"iii", i)] {
+            assert_eq!(Protection::parse(value), Some(Protection(flags)));
+        }
+        for bad in [&b""[..], b"aX", b"Xa", b"a\0", &[b'a'; 33]] {
+            assert_eq!(Protection::parse(bad), None, "{}", bad.escape_ascii());
+        }
+        for flags in [a, i, a | i] {
+            let value = Protection::of(flags | InodeFlags::SYNC).to_bytes().unwrap();
+            assert_eq!(Protection::parse(value), Some(Protection(flags)));
+        }
+        assert_eq!(Protection::of(InodeFlags::SYNC).to_bytes(), None);
     }
 
     #[test]

@@ -10,8 +10,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use base::sync::{Mutex, OnceLock};
 use vfs::{
-    AllocateMode, Attr, Errno, Error, ErrorSequence, FileHandle, FileOps, Name, Node, NodeId, NodeOps, OpenIntent,
-    Result, SetAttr, SpecialOps, SymlinkOps, SyncKind, XattrMode,
+    AllocateMode, Attr, Errno, Error, ErrorSequence, FileHandle, FileOps, InodeFlags, Name, Node, NodeId, NodeOps, OpenIntent, Result, SetAttr, SpecialOps, SymlinkOps, SyncKind, XattrMode, XattrSet,
 };
 
 use crate::copy_up::Content;
@@ -215,6 +214,7 @@ impl<T: Kind + ?Sized> NodeOps for Leaf<T> {
             let content = data.attr()?;
             (attr.size, attr.blocks) = (content.size, content.blocks);
         }
+        attr.flags = self.core.flags(attr.flags, self.upper.get().map(|upper| &**upper))?;
         Ok(attr)
     }
 
@@ -223,6 +223,10 @@ impl<T: Kind + ?Sized> NodeOps for Leaf<T> {
         // Who gives the file its data puts back the time that the file had before.
         let _copying = (change.mtime.is_some() && self.is_partial()).then(|| self.core.copying.lock());
         top.set_attr(change)
+    }
+
+    fn set_flags(&self, flags: InodeFlags, with: Option<XattrSet<'_>>) -> Result<()> {
+        self.change_flags(flags, with)
     }
 
     fn xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {

@@ -35,7 +35,7 @@
 //! One node per object, found again through a weak table while it is in use: `node::OverlayDir` or `leaf::Leaf`. Its lower
 //! parts are fixed when it is looked up (`lookup` and `search`, by the rules of `merge`), its upper part is set once, when a copy-up is
 //! published (`copy_up`). Whoever has a file open holds its node, and each call goes to the part that is on top at that
-//! moment. `metacopy` and `index` know copies without data and those of inodes with several names. `create`, `remove`, `rename` and `readdir` (with `listing`) are the operations of directories, `identity` makes inode numbers, `handle` what finds an inode again, `format`
+//! moment. `metacopy` and `index` know copies without data and those of inodes with several names, `flags` what protects an inode. `create`, `remove`, `rename` and `readdir` (with `listing`) are the operations of directories, `identity` makes inode numbers, `handle` what finds an inode again, `format`
 //! and `xattr` know the extended attributes, `options` and `mount` the way in.
 //!
 //! # Lock order, outermost first
@@ -63,6 +63,7 @@ extern crate std;
 mod copy_up;
 mod create;
 mod dir;
+mod flags;
 mod format;
 mod fs;
 mod handle;

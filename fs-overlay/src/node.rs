@@ -5,11 +5,12 @@
 
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use base::sync::{Mutex, OnceLock, RwLock};
 use vfs::{DirOps, Errno, Error, Name, NameBuf, NodeId, NodeOps, Result, UpperDir};
 
+use crate::flags;
 use crate::format::{Redirect, YES};
 use crate::fs::Shared;
 use crate::identity::{FsIndex, Key, LayerIndex};
@@ -25,7 +26,9 @@ pub(crate) struct Core {
     key: Mutex<Key>,
     /// Tells nodes apart, also while they are dropped.
     serial: u64,
-    /// Held while the node is copied up.
+    /// The flags that the upper has beside the inode, once they are known; else [`flags::UNKNOWN`].
+    pub(crate) protection: AtomicU32,
+    /// Held while the node is copied up, and while its flags change.
     pub(crate) copying: Ranked<Mutex<()>>,
 }
 
@@ -33,7 +36,8 @@ impl Core {
     pub(crate) fn new(fs: Arc<Shared>, number: u64, key: Key) -> Self {
         let serial = fs.table.next_serial();
         let copying = Ranked::new(Rank::Copying, fs.depth);
-        Self { fs, number: AtomicU64::new(number), key: Mutex::new(key), serial, copying }
+        let protection = AtomicU32::new(flags::UNKNOWN);
+        Self { fs, number: AtomicU64::new(number), key: Mutex::new(key), serial, protection, copying }
     }
 
     pub(crate) fn id(&self) -> NodeId {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::support::{Detail, Tree, name, overlay, ram};
 use contract::fault::{Calls, Control, FaultFs};
 use vfs::{
-    AllocateMode, Errno, FileSystem, NewKind, NewNode, OpenIntent, RenameMode, Result, SetAttr, SetTime, Timestamp,
-    XattrMode,
+    AllocateMode, Errno, FileSystem, InodeFlags, NewKind, NewNode, OpenIntent, RenameMode, Result, SetAttr, SetTime,
+    Timestamp, XattrMode,
 };
 
 /// Below: what all operations start from.
@@ -21,6 +21,8 @@ pub(crate) fn lower(tree: &Tree) {
     tree.put("d/large", &"large ".repeat(30_000)).unwrap();
     tree.symlink("d/link", "f").unwrap();
     tree.set_xattr("d/f", "user.a", b"1").unwrap();
+    tree.put("d/protected", "lower").unwrap();
+    tree.set_flags("d/protected", InodeFlags::APPEND | InodeFlags::NOATIME).unwrap();
 }
 
 /// What was done on the overlay before: `e` is merged, with whiteouts and copies.
@@ -33,6 +35,8 @@ pub(crate) fn prepare(tree: &Tree) {
     tree.mkdir("up/dir").unwrap();
     tree.put("up/dir/inside", "upper").unwrap();
     tree.mkdir("up/empty").unwrap();
+    tree.put("up/protected", "upper").unwrap();
+    tree.set_flags("up/protected", InodeFlags::IMMUTABLE | InodeFlags::NOATIME).unwrap();
 }
 
 pub(crate) type Operation = (&'static str, fn(&Tree) -> Result<()>);
@@ -85,6 +89,15 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     ("appending to a lower file", |t| t.file("d/f")?.append(b"appended").map(drop)),
     ("cutting a lower file", |t| t.file("d/large")?.set_len(150_000)),
     ("growing a lower file", |t| t.file("d/f")?.set_len(1000)),
+    ("protecting a lower file", |t| t.set_flags("d/f", InodeFlags::IMMUTABLE | InodeFlags::NODUMP)),
+    ("protecting a lower directory", |t| t.set_flags("d/sub", InodeFlags::APPEND)),
+    ("protecting a copy", |t| t.set_flags("e/h", InodeFlags::APPEND | InodeFlags::NOATIME)),
+    ("protecting an upper directory", |t| t.set_flags("up/dir", InodeFlags::PROTECTION | InodeFlags::NODUMP)),
+    ("changing flags of a protected upper file", |t| {
+        t.set_flags("up/protected", InodeFlags::APPEND | InodeFlags::NODUMP)
+    }),
+    ("clearing all flags of a protected upper file", |t| t.set_flags("up/protected", InodeFlags::empty())),
+    ("writing a protected lower file", |t| t.file("d/protected")?.append(b"appended").map(drop)),
     ("allocating in a lower file", |t| t.file("d/f")?.allocate(AllocateMode::Extend, 0, 9000)),
 ];
 

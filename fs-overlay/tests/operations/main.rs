@@ -5,6 +5,7 @@ mod copy_up;
 mod costs;
 mod crash;
 mod faults;
+mod flags;
 mod index;
 mod layers;
 mod listing;

@@ -8,13 +8,15 @@ use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOp
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, RenameFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, IFlags, Mode, OFlags, RenameFlags, StatxFlags, Timespec, Timestamps, Uid, XattrFlags,
+};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::thread::UnshareFlags;
-use vfs::{Node, RenameMode};
+use vfs::{InodeFlags, Node, RenameMode};
 
 use super::ops::{Item, ItemKind, Op};
-use super::{Description, Detail, OLD, Tree};
+use super::{Description, Detail, OLD, SHOWN_FLAGS, Tree};
 
 /// A path as system calls take it: rustix is used without `std`, see the workspace's manifest.
 fn bytes(path: &Path) -> &[u8] {
@@ -295,6 +297,24 @@ pub(crate) fn apply(root: &Path, op: &Op) -> Result<()> {
     Ok(())
 }
 
+fn open_for_flags(path: &Path) -> Result<rustix::fd::OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    os(rustix::fs::open(bytes(path), flags, Mode::empty()))
+}
+
+/// `FS_IOC_SETFLAGS`: `flags` in place of the common ones that are there.
+pub(crate) fn set_flags(path: &Path, flags: InodeFlags) -> Result<()> {
+    let file = open_for_flags(path)?;
+    let others = os(rustix::fs::ioctl_getflags(&file))?.bits() & !InodeFlags::COMMON.bits();
+    os(rustix::fs::ioctl_setflags(&file, IFlags::from_bits_retain(others | flags.bits())))
+}
+
+/// `FS_IOC_GETFLAGS`, the common ones; `None` for what has none or is not there.
+pub(crate) fn flags(path: &Path) -> Option<InodeFlags> {
+    let flags = rustix::fs::ioctl_getflags(open_for_flags(path).ok()?).ok()?;
+    Some(InodeFlags::from_bits_retain(flags.bits()) & InodeFlags::COMMON)
+}
+
 /// `truncate(2)`, which rustix does not have: of what is opened for writing, or the errno for what is not a file.
 fn truncate(path: &Path, len: u64) -> Result<()> {
     let meta = fs::symlink_metadata(path)?;
@@ -337,6 +357,7 @@ fn describe(path: &Path, detail: Detail) -> String {
     } else {
         Vec::new()
     };
+    let shown = rustix::fs::statx(CWD, bytes(path), AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty()).unwrap();
     let rdev = match kind.is_char_device() {
         true => (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev())),
         false => (0, 0),
@@ -347,6 +368,7 @@ fn describe(path: &Path, detail: Detail) -> String {
         nlink: u32::try_from(meta.nlink()).unwrap(),
         rdev,
         mtime: (meta.mtime(), u32::try_from(meta.mtime_nsec()).unwrap()),
+        flags: shown.stx_attributes.bits() as u32 & SHOWN_FLAGS.bits(),
         content,
         xattrs: xattrs(path),
     }

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use fs_overlay::{Layer, Layers, Options, OverlayFs, SHARED_RANK, watch_locks};
 use ramfs::RamFs;
 use vfs::{
-    Cookie, DirEntry, DirOps, Errno, Expect, FileOps, FileSystem, FileType, FsContext, Name, NewKind, NewNode, Node,
-    OpenIntent, RenameMode, RenameOp, Result, Timestamp, XattrMode,
+    Cookie, DirEntry, DirOps, Errno, Expect, FileOps, FileSystem, FileType, FsContext, InodeFlags, Name, NewKind,
+    NewNode, Node, OpenIntent, RenameMode, RenameOp, Result, Timestamp, XattrMode,
 };
 
 /// The time of everything in a layer before the test begins.
@@ -254,6 +254,14 @@ impl Tree {
         self.get(path)?.ops().set_xattr(attribute.as_bytes(), value, XattrMode::Set)
     }
 
+    pub(crate) fn flags(&self, path: &str) -> InodeFlags {
+        self.get(path).unwrap().attr().unwrap().flags.unwrap() & InodeFlags::COMMON
+    }
+
+    pub(crate) fn set_flags(&self, path: &str, flags: InodeFlags) -> Result<()> {
+        self.get(path)?.ops().set_flags(flags, None)
+    }
+
     pub(crate) fn xattr(&self, path: &str, attribute: &str) -> Option<Vec<u8>> {
         self.get(path).unwrap().ops().xattr(attribute.as_bytes()).unwrap()
     }
@@ -354,11 +362,15 @@ fn describe(node: &Node, detail: Detail) -> String {
         nlink: attr.nlink,
         rdev: (attr.rdev.major, attr.rdev.minor),
         mtime: (attr.mtime.secs, attr.mtime.nanos),
+        flags: (attr.flags.unwrap_or_default() & SHOWN_FLAGS).bits(),
         content,
         xattrs,
     }
     .line(detail)
 }
+
+/// The inode flags that `statx(2)` shows, at the same bits.
+pub(crate) const SHOWN_FLAGS: InodeFlags = InodeFlags::PROTECTION.union(InodeFlags::NODUMP);
 
 /// What is told of a node, whoever tells it.
 pub(crate) struct Description {
@@ -367,6 +379,8 @@ pub(crate) struct Description {
     pub(crate) nlink: u32,
     pub(crate) rdev: (u32, u32),
     pub(crate) mtime: (i64, u32),
+    /// [`SHOWN_FLAGS`].
+    pub(crate) flags: u32,
     pub(crate) content: Vec<u8>,
     pub(crate) xattrs: BTreeMap<String, Vec<u8>>,
 }
@@ -380,6 +394,9 @@ impl Description {
         let mut line = format!("{:06o} {}:{}", self.mode, self.owner.0, self.owner.1);
         if self.rdev != (0, 0) {
             line += &format!(" dev {}:{}", self.rdev.0, self.rdev.1);
+        }
+        if self.flags != 0 {
+            line += &format!(" flags {:#x}", self.flags);
         }
         if detail != Detail::Content {
             // Times of changes differ from run to run: what counts is whether there was one.
