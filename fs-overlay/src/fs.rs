@@ -19,6 +19,7 @@ use crate::mount::InUse;
 use crate::node::OverlayDir;
 use crate::options::{Options, SyncMode};
 use crate::rank::Ranked;
+use crate::uuid::{self, Uuid};
 
 /// `OVERLAYFS_SUPER_MAGIC` of `<linux/magic.h>`.
 pub const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
@@ -27,6 +28,8 @@ pub const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
 pub(crate) struct UpperLayer {
     pub(crate) fs: Arc<dyn FileSystem>,
     pub(crate) root: Arc<dyn DirOps>,
+    /// What says in a handle that an inode is on its filesystem.
+    pub(crate) uuid: Uuid,
 }
 
 /// A layer that is only read.
@@ -40,12 +43,14 @@ pub(crate) struct LowerLayer {
 pub(crate) struct LayerFs {
     pub(crate) fs: Arc<dyn FileSystem>,
     /// What says in an `origin` that an inode is on it; `None` where that would be ambiguous.
-    pub(crate) uuid: Option<[u8; 16]>,
+    pub(crate) uuid: Option<Uuid>,
 }
 
 /// What all nodes of an overlay share.
 pub(crate) struct Shared {
     pub(crate) dev: u64,
+    /// That of the overlay, if it has one.
+    pub(crate) uuid: Option<Uuid>,
     pub(crate) options: Options,
     pub(crate) names: &'static Names,
     pub(crate) depth: Depth,
@@ -151,6 +156,9 @@ impl FileSystem for OverlayFs {
             stat.name_max = stat.name_max.max(layer.fs.statfs()?.name_max);
         }
         stat.magic = OVERLAYFS_MAGIC;
+        if let Some(uuid) = &self.shared.uuid {
+            stat.id = uuid::to_fsid(uuid);
+        }
         Ok(stat)
     }
 
@@ -182,8 +190,11 @@ impl FileSystem for OverlayFs {
         Ok(())
     }
 
-    /// Made of those of the layers: it is the same as long as the overlay is of the same filesystems.
+    /// Its own, if it has one; else made of those of the layers: it is the same as long as the overlay is of the same filesystems.
     fn uuid(&self) -> [u8; 16] {
+        if let Some(uuid) = self.shared.uuid {
+            return uuid;
+        }
         let mut sum = *b"strata overlay..";
         for layer in &*self.shared.filesystems {
             for (byte, other) in sum.iter_mut().zip(layer.fs.uuid()) {

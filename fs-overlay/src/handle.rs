@@ -24,7 +24,7 @@ const LEN_MAX: usize = 128;
 impl Shared {
     /// The handle of an inode of the upper.
     pub(crate) fn handle_of_upper<N: NodeOps + ?Sized>(&self, node: &N) -> Option<FileHandle> {
-        let origin = Origin { uuid: self.upper.as_ref()?.fs.uuid(), handle: node.handle()? };
+        let origin = Origin { uuid: self.upper.as_ref()?.uuid, handle: node.handle()? };
         padded(&origin.to_bytes(HandleOf::Upper)?)
     }
 
@@ -50,7 +50,7 @@ impl Shared {
     }
 
     fn upper_of_handle(self: &Arc<Self>, origin: &Origin) -> Result<Option<Node>> {
-        let Some(upper) = self.upper.as_ref().filter(|upper| upper.fs.uuid() == origin.uuid) else { return Ok(None) };
+        let Some(upper) = self.upper.as_ref().filter(|upper| upper.uuid == origin.uuid) else { return Ok(None) };
         let Some(node) = upper.fs.node_by_handle(&origin.handle)? else { return Ok(None) };
         if node.attr()?.is_whiteout() || matches!(node, Node::Dir(_)) {
             return Ok(None);

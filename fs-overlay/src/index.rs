@@ -93,7 +93,7 @@ impl Index {
     ) -> Result<Self, MountError> {
         let failed = |error| layer_error(b"workdir", error);
         let dir = subdir(work, b"index").map_err(failed)?;
-        let handle = upper.root.handle().map(|handle| Origin { uuid: upper.fs.uuid(), handle });
+        let handle = upper.root.handle().map(|handle| Origin { uuid: upper.uuid, handle });
         let own = handle.and_then(|origin| origin.to_bytes(HandleOf::Upper));
         let is_same = |node: &dyn NodeOps, name: &[u8], value: Option<Vec<u8>>| -> Result<bool> {
             let Some(value) = value else { return Ok(true) };

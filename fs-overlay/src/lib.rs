@@ -36,7 +36,7 @@
 //! parts are fixed when it is looked up (`lookup` and `search`, by the rules of `merge`), its upper part is set once, when a copy-up is
 //! published (`copy_up`). Whoever has a file open holds its node, and each call goes to the part that is on top at that
 //! moment. `metacopy` and `index` know copies without data and those of inodes with several names, `flags` what protects an inode. `create`, `remove`, `rename` and `readdir` (with `listing`) are the operations of directories, `identity` makes inode numbers, `handle` what finds an inode again, `format`
-//! and `xattr` know the extended attributes, `options` and `mount` the way in.
+//! and `xattr` know the extended attributes, `options` and `mount` the way in, `uuid` what tells one overlay from another.
 //!
 //! # Lock order, outermost first
 //!
@@ -82,12 +82,14 @@ mod readdir;
 mod remove;
 mod rename;
 mod search;
+mod uuid;
 mod xattr;
 
 pub use fs::{OVERLAYFS_MAGIC, OverlayFs};
 pub use mount::{Layer, Layers, make_upper};
 pub use options::{
-    IndexMode, LOWERS_MAX, MetacopyMode, MountError, MountOptions, Options, RedirectMode, SyncMode, XattrClass,
+    IndexMode, LOWERS_MAX, MetacopyMode, MountError, MountOptions, Options, RedirectMode, SyncMode, UuidMode,
+    XattrClass,
 };
 pub use rank::{SHARED_RANK, watch_locks};
 pub use readdir::concerns_one_entry;

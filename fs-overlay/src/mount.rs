@@ -19,9 +19,12 @@ use crate::index::Index;
 use crate::listing::RecentListings;
 use crate::merge::Whiteouts;
 use crate::node::{Core, DirParts, LowerDir, OverlayDir, Place};
-use crate::options::{IndexMode, LOWERS_MAX, MountError, Options, SyncMode, XattrClass};
+use crate::options::{IndexMode, LOWERS_MAX, MountError, Options, SyncMode, UuidMode, XattrClass};
 use crate::rank::{Rank, Ranked};
-use crate::xattr;
+use crate::{uuid, xattr};
+
+/// What stands for the UUID of a filesystem that is not to be told by it.
+const NO_UUID: uuid::Uuid = [0; 16];
 
 /// One layer: a directory of a mounted filesystem.
 #[derive(Clone)]
@@ -98,7 +101,7 @@ impl OverlayFs {
         let names = Names::of(options.xattrs);
         let mut found = Survey::default();
         let mut in_use = Vec::new();
-        let upper = match layers.upper {
+        let mut upper = match layers.upper {
             Some(upper) => {
                 check_upper(&upper, names)?;
                 found.add(b"upperdir", &upper)?;
@@ -110,7 +113,8 @@ impl OverlayFs {
                     found.add(b"workdir", work)?;
                     in_use.push(InUse::mark(b"workdir", work)?);
                 }
-                Some(UpperLayer { fs: upper.fs, root: upper.root })
+                let uuid = upper.fs.uuid();
+                Some(UpperLayer { fs: upper.fs, root: upper.root, uuid })
             }
             None => None,
         };
@@ -135,7 +139,10 @@ impl OverlayFs {
                 upper.fs.sync().map_err(|error| layer_error(b"workdir", error))?;
             }
         }
-        let filesystems = found.filesystems(&lowers);
+        let mut filesystems = found.filesystems(&lowers);
+        if let (UuidMode::Off, Some(upper), [only]) = (options.uuid, &mut upper, &mut *filesystems) {
+            (upper.uuid, only.uuid) = (NO_UUID, only.uuid.map(|_| NO_UUID));
+        }
         let index = match (options.index, &upper, &layers.work) {
             (IndexMode::Off, ..) | (IndexMode::On, None, _) => None,
             (IndexMode::On, Some(_), None) => return Err(refuse(b"index=on", "needs workdir")),
@@ -146,9 +153,12 @@ impl OverlayFs {
             }
         };
         let errors = upper.as_ref().and_then(|upper| upper.fs.write_errors());
+        // The last thing before the mount is made, so that one that is refused writes none.
+        let uuid = upper.as_ref().and_then(|upper| uuid::of_upper(names, &*upper.root, &options));
         let shared = Arc::new(Shared {
             told: errors.map(ErrorSequence::sample).unwrap_or_default(),
             dev: context.dev,
+            uuid,
             options,
             names,
             depth: found.depth,

@@ -48,6 +48,21 @@ pub enum IndexMode {
     On,
 }
 
+/// Whose the UUID of the overlay is, which `statfs(2)` tells as `f_fsid` (`uuid=`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UuidMode {
+    /// Its own if the upper has one or is new, else as [`Null`](Self::Null) (`auto`).
+    #[default]
+    Auto,
+    /// Its own, kept in the upper and made if it is missing (`on`).
+    On,
+    /// It has none: `f_fsid` is that of the upper's filesystem (`null`).
+    Null,
+    /// As [`Null`](Self::Null), and where all layers are on one filesystem its UUID is not looked at to find what was copied up:
+    /// for copies of whole disks (`off`).
+    Off,
+}
+
 /// Under which prefix the overlay keeps its extended attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum XattrClass {
@@ -83,6 +98,10 @@ pub struct Options {
     /// How many of the lower layers, counted from the lowest, are asked for the data of files alone (`::`, `datadir+=`): their names are
     /// not seen, and a `redirect` of a file finds what is in them.
     pub data_only: usize,
+    /// Its UUID.
+    pub uuid: UuidMode,
+    /// What is made its UUID where a new one is needed: random bytes. Without it none is made.
+    pub random: Option<[u8; 16]>,
     /// The prefix of its own extended attributes.
     pub xattrs: XattrClass,
     /// Durability.
@@ -210,8 +229,15 @@ impl MountOptions {
             // Inode numbers are unique and constant whatever is said: docs/overlay.md.
             (b"xino", Some(b"on" | b"off" | b"auto")) => {}
             (b"xino", _) => return refuse("must be on, off or auto"),
-            (b"uuid", Some(b"on" | b"off" | b"auto" | b"null")) => {}
-            (b"uuid", _) => return refuse("must be on, off, auto or null"),
+            (b"uuid", value) => {
+                self.options.uuid = match value {
+                    Some(b"auto") => UuidMode::Auto,
+                    Some(b"on") => UuidMode::On,
+                    Some(b"null") => UuidMode::Null,
+                    Some(b"off") => UuidMode::Off,
+                    _ => return refuse("must be on, off, auto or null"),
+                };
+            }
             (b"metacopy", Some(b"on")) => self.options.metacopy = MetacopyMode::Create,
             (b"metacopy", Some(b"off")) => self.options.metacopy = MetacopyMode::Refuse,
             (b"index", Some(b"on")) => self.options.index = IndexMode::On,
@@ -390,6 +416,10 @@ mod tests {
         assert_eq!(options("redirect_dir=nofollow").redirect, RedirectMode::Refuse);
         assert_eq!(options("redirect_dir=off,redirect_dir=on").redirect, RedirectMode::Create);
         assert_eq!(options("volatile").sync, SyncMode::Volatile);
+        let uuids = [("auto", UuidMode::Auto), ("on", UuidMode::On), ("null", UuidMode::Null), ("off", UuidMode::Off)];
+        for (text, uuid) in uuids {
+            assert_eq!(options(&std::format!("uuid={text}")).uuid, uuid);
+        }
         assert_eq!(options("fsync=strict,xino=off,index=off,metacopy=off,nfs_export=off").sync, SyncMode::Strict);
         let user = options("userxattr");
         assert_eq!((user.xattrs, user.redirect), (XattrClass::User, RedirectMode::Refuse));
@@ -443,6 +473,7 @@ mod tests {
             ("lowerdir=:/b", "overlay: lowerdir=:/b: an empty path (EINVAL)"),
             ("lowerdir=/b:", "overlay: lowerdir=/b:: an empty path (EINVAL)"),
             ("lowerdir=/l,nfs_export=on", "overlay: nfs_export=on: not supported yet, only off is (EINVAL)"),
+            ("lowerdir=/l,uuid=mine", "overlay: uuid=mine: must be on, off, auto or null (EINVAL)"),
             ("lowerdir=/l,index=2", "overlay: index=2: must be on or off (EINVAL)"),
             (
                 "lowerdir=/l,redirect_dir=maybe",

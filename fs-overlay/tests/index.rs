@@ -25,6 +25,8 @@ const INDEXED: Options = Options {
     metacopy: MetacopyMode::Create,
     index: IndexMode::On,
     data_only: 0,
+    uuid: fs_overlay::UuidMode::Auto,
+    random: None,
     xattrs: fs_overlay::XattrClass::Trusted,
     sync: fs_overlay::SyncMode::Auto,
 };

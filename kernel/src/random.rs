@@ -31,6 +31,13 @@ pub(crate) fn init(devices: &[Candidate]) -> Source {
     random.source()
 }
 
+/// So many random bytes.
+pub(crate) fn bytes<const LEN: usize>() -> [u8; LEN] {
+    let mut bytes = [0; LEN];
+    fill(&mut bytes);
+    bytes
+}
+
 /// Fills `buffer` with random bytes.
 pub(crate) fn fill(buffer: &mut [u8]) {
     // In pieces, so that interrupts are not kept waiting.

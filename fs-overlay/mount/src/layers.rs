@@ -51,12 +51,21 @@ fn context() -> FsContext {
     FsContext { dev: number.encode(), clock: Arc::new(HostClock) }
 }
 
+/// Bytes that no one can guess.
+fn random<const LEN: usize>() -> rustix::io::Result<[u8; LEN]> {
+    let mut bytes = [0; LEN];
+    // Up to 256 bytes come whole.
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(bytes)
+}
+
 /// Opens all layers and mounts the overlay.
 ///
 /// # Errors
 /// In words, with the layer or option that is wrong.
 pub(crate) fn open(mount: &Mount) -> Result<Tree, String> {
-    let options = overlay_options(mount)?;
+    let random = random().map_err(|error| error.to_string())?;
+    let options = Options { random: Some(random), ..overlay_options(mount)? };
     let mut firmware = Vec::new();
     for path in &mount.firmware {
         open_firmware(path, mount.archives, &mut firmware).map_err(|why| format!("{}: {why}", path.display()))?;
@@ -136,8 +145,7 @@ fn open_disk(
         ErrorKind::WouldBlock => refused(&"in use, by another mount or a machine that runs from it"),
         _ => refused(&error),
     })?;
-    let mut seed = [0; 32];
-    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).map_err(|error| refused(&error))?;
+    let seed = random().map_err(|error| refused(&error))?;
     let new = || FormatOptions::new(seed, HostClock.now());
     let untouched = |error: storage::Refusal| refused(&format_args!("{error}; it is left untouched"));
     if storage::prepare(&disk, new).map_err(untouched)? == Prepared::Formatted {

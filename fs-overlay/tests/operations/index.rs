@@ -12,6 +12,8 @@ const ON: Options = Options {
     metacopy: MetacopyMode::Follow,
     index: IndexMode::On,
     data_only: 0,
+    uuid: fs_overlay::UuidMode::Auto,
+    random: None,
     xattrs: fs_overlay::XattrClass::Trusted,
     sync: fs_overlay::SyncMode::Auto,
 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::support::{Detail, Rig, Tree, context, name, overlay, overlay_with, ram};
 use contract::fault::{Calls, FaultFs};
-use fs_overlay::{Layer, Layers, MountError, Options, OverlayFs, RedirectMode, SyncMode};
+use fs_overlay::{Layer, Layers, MountError, Options, OverlayFs, RedirectMode, SyncMode, UuidMode};
 use vfs::{Errno, FileSystem, NewKind, NewNode, Node};
 
 const OPAQUE: &str = "trusted.overlay.opaque";
@@ -408,6 +408,67 @@ fn statfs_is_the_uppers_with_the_overlays_type() {
     assert_eq!(stat.id, rig.upper.statfs().unwrap().id);
     assert_eq!(rig.fs.type_name(), "overlay");
     assert!(!rig.fs.is_read_only());
+}
+
+#[test]
+fn a_new_upper_gets_a_uuid_and_keeps_it() {
+    const UUID: &str = "trusted.overlay.uuid";
+    let mount = |upper: &Arc<dyn FileSystem>, uuid, random| {
+        let fs = overlay_with(upper, &[ram()], Options { uuid, random, ..Options::default() });
+        let id = fs.statfs().unwrap().id;
+        fs.unmount().unwrap();
+        (id, Tree::of(&**upper).xattr("", UUID))
+    };
+    let upper: Arc<dyn FileSystem> = ram();
+    let below = upper.statfs().unwrap().id;
+    let (first, second) = (Some([0xff; 16]), Some([7; 16]));
+    assert_eq!(mount(&upper, UuidMode::Null, first), (below, None));
+    assert_eq!(mount(&upper, UuidMode::Off, first), (below, None));
+    assert_eq!(mount(&upper, UuidMode::Auto, None), (below, None), "nothing to make it of");
+    let (id, stored) = mount(&upper, UuidMode::Auto, first);
+    assert_eq!(stored.as_deref(), Some(&b"\xff\xff\xff\xff\xff\xff\x4f\xff\xbf\xff\xff\xff\xff\xff\xff\xff"[..]));
+    assert_eq!(id, 0x00b0_0000_0000_0040, "one half in the other");
+    assert_eq!(mount(&upper, UuidMode::Auto, second), (id, stored.clone()));
+    assert_eq!(mount(&upper, UuidMode::On, second), (id, stored.clone()));
+    assert_eq!(mount(&upper, UuidMode::Null, second), (below, stored));
+    Tree::of(&*upper).set_xattr("", UUID, b"short").unwrap();
+    assert_eq!(mount(&upper, UuidMode::On, second).0, below);
+
+    let used: Arc<dyn FileSystem> = ram();
+    Tree::of(&*used).set_xattr("", "trusted.overlay.impure", b"y").unwrap();
+    let below = used.statfs().unwrap().id;
+    assert_eq!(mount(&used, UuidMode::Auto, first), (below, None), "it was used without one");
+    assert_ne!(mount(&used, UuidMode::On, first).0, below);
+}
+
+#[test]
+fn without_uuids_origins_name_none_and_find_none() {
+    let disk: Arc<dyn FileSystem> = ram();
+    let tree = Tree::of(&*disk);
+    for dir in ["l", "u"] {
+        tree.mkdir(dir).unwrap();
+    }
+    put(&tree, "l/f");
+    let layer = |dir: &str| Layer { fs: disk.clone(), root: tree.dir(dir).unwrap() };
+    let mount = |uuid| {
+        let layers = Layers { upper: Some(layer("u")), work: None, lowers: vec![layer("l")] };
+        OverlayFs::mount(context(), layers, Options { uuid, ..Options::default() }).unwrap()
+    };
+    let fs = mount(UuidMode::Off);
+    let number = Tree::of(&*fs).ino("f");
+    Tree::of(&*fs).append("f", "!").unwrap();
+    let origin = tree.xattr("u/f", "trusted.overlay.origin").unwrap();
+    assert_eq!(origin[5..21], [0; 16]);
+    fs.unmount().unwrap();
+    drop(fs);
+    let number_under = |uuid| {
+        let fs = mount(uuid);
+        let number = Tree::of(&*fs).ino("f");
+        fs.unmount().unwrap();
+        number
+    };
+    assert_eq!(number_under(UuidMode::Off), number);
+    assert_ne!(number_under(UuidMode::Null), number, "the origin is of no filesystem that is known");
 }
 
 #[test]

@@ -15,6 +15,8 @@ const DEFAULT: Options = Options {
     metacopy: MetacopyMode::Follow,
     index: fs_overlay::IndexMode::Off,
     data_only: 0,
+    uuid: fs_overlay::UuidMode::Auto,
+    random: None,
     xattrs: fs_overlay::XattrClass::Trusted,
     sync: fs_overlay::SyncMode::Auto,
 };

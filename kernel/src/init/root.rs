@@ -13,6 +13,7 @@ use crate::dev;
 use crate::logging::phase;
 use crate::memory::frames;
 use crate::proc::ProcFs;
+use crate::random;
 
 /// What the loader brought.
 pub(super) struct Firmware {
@@ -83,11 +84,12 @@ pub(super) fn assemble(mut lowers: Vec<Arc<dyn FileSystem>>, upper: Upper) -> Ar
     }
     let Upper { changes, what } = upper;
     let mut layers = ::storage::stack(lowers.iter().cloned(), changes);
-    let overlay = OverlayFs::mount(fs_context(None), layers.clone(), fs_overlay::Options::default()).or_else(|error| {
+    let options = fs_overlay::Options { random: Some(random::bytes()), ..fs_overlay::Options::default() };
+    let overlay = OverlayFs::mount(fs_context(None), layers.clone(), options).or_else(|error| {
         log::error!("{error}; the firmware alone is mounted, read-only");
         layers.upper = None;
         layers.work = None;
-        OverlayFs::mount(fs_context(None), layers, fs_overlay::Options::default())
+        OverlayFs::mount(fs_context(None), layers, options)
     });
     let (root, source): (Arc<dyn FileSystem>, _) = match overlay {
         Ok(overlay) => (overlay, "overlay"),

@@ -96,11 +96,7 @@ fn on_disk(disk: &'static VirtioDisk, flags: &str, firmware: &Firmware) -> Upper
 
 /// Sees to it that there is a filesystem.
 fn prepare(disk: &VirtioDisk) -> Result<(), Refusal> {
-    let new = || {
-        let mut seed = [0; 32];
-        random::fill(&mut seed);
-        FormatOptions::new(seed, time::now())
-    };
+    let new = || FormatOptions::new(random::bytes(), time::now());
     if ::storage::prepare(disk, new)? == Prepared::Formatted {
         phase("disk", format_args!("{} was blank and is formatted: ext4", disk.name()));
     }

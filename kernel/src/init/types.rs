@@ -10,8 +10,8 @@ use fs_overlay::{Layer, Layers, OverlayFs};
 use vfs::{AT_FDCWD, Errno, Error, FileSystem, FileSystemTypes, FileType, Location, MountRequest, Node, Result};
 
 use super::{fs_context, root, storage};
-use crate::dev;
 use crate::proc::ProcFs;
+use crate::{dev, random};
 
 /// Every type, and whether it needs a device.
 const TYPES: [(&str, bool); 7] = [
@@ -160,7 +160,8 @@ fn overlay(request: &MountRequest<'_>) -> Result<Arc<dyn FileSystem>> {
             return Err(Error::new(Errno::ELOOP, "overlay: a layer inside another"));
         }
     }
-    let fs = OverlayFs::mount(fs_context(None), layers, parsed.options).map_err(refuse)?;
+    let options = fs_overlay::Options { random: Some(random::bytes()), ..parsed.options };
+    let fs = OverlayFs::mount(fs_context(None), layers, options).map_err(refuse)?;
     fs.keep(locations.iter().map(Location::pin).collect::<Vec<_>>());
     Ok(fs)
 }
