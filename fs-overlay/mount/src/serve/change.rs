@@ -9,8 +9,8 @@ use vfs::{
     DirOps, Errno, Expect, FileType, Name, NewKind, NewNode, Node, RenameMode, RenameOp, Result, acl, acl::Acl, mode,
 };
 
-use super::Server;
 use super::attr::device;
+use super::{Server, flags};
 
 /// A place for an entry.
 pub(super) struct Place<'a> {
@@ -34,6 +34,7 @@ impl Server {
         let parent = self.dir(at.parent)?;
         let name = Name::new(at.name.as_bytes())?;
         let above = parent.attr()?;
+        above.flags.unwrap_or_default().check_growth()?;
         let asked_mode = (asked.mode & 0o7777) as u16;
         let is_link = kind.file_type() == FileType::Symlink;
         let default = if is_link { None } else { default_list(&*parent)? };
@@ -78,26 +79,33 @@ impl Server {
     }
 
     pub(super) fn remove(&self, at: &Place<'_>, expect: Expect) -> Result<()> {
-        self.dir(at.parent)?.remove(Name::new(at.name.as_bytes())?, expect)
+        let (dir, name) = (self.dir(at.parent)?, Name::new(at.name.as_bytes())?);
+        flags::may_remove(&*dir, name)?;
+        dir.remove(name, expect)
     }
 
     pub(super) fn give_name(&self, node: u64, at: &Place<'_>) -> Result<Node> {
         let node = self.node(node)?;
-        self.dir(at.parent)?.link(Name::new(at.name.as_bytes())?, &node)?;
+        let dir = self.dir(at.parent)?;
+        flags::of(&*dir)?.check_growth()?;
+        flags::of(node.ops())?.check_change()?;
+        dir.link(Name::new(at.name.as_bytes())?, &node)?;
         Ok(node)
     }
 
-    pub(super) fn move_entry(&self, from: &Place<'_>, to: &Place<'_>, flags: RenameFlags) -> Result<()> {
+    pub(super) fn move_entry(&self, from: &Place<'_>, to: &Place<'_>, how: RenameFlags) -> Result<()> {
         let exchange = RenameFlags::RENAME_EXCHANGE;
         let no_replace = RenameFlags::RENAME_NOREPLACE;
-        let mode = match flags {
-            flags if flags.is_empty() => RenameMode::Replace,
-            flags if flags == exchange => RenameMode::Exchange,
-            flags if flags == no_replace => RenameMode::NoReplace,
+        let mode = match how {
+            how if how.is_empty() => RenameMode::Replace,
+            how if how == exchange => RenameMode::Exchange,
+            how if how == no_replace => RenameMode::NoReplace,
             _ => return Err(Errno::EINVAL.into()),
         };
         let (source, target) = (self.dir(from.parent)?, self.dir(to.parent)?);
         let (name, new_name) = (Name::new(from.name.as_bytes())?, Name::new(to.name.as_bytes())?);
+        flags::may_remove(&*source, name)?;
+        flags::may_arrive(&*target, new_name)?;
         source.rename(&RenameOp { name, to: &target, new_name, mode })?;
         if from.parent != to.parent {
             self.note_move(&*target, new_name, to.parent);

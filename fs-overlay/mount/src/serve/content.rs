@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 
-use fuser::{Request, TimeOrNow};
+use fuser::{Request, TimeOrNow, WriteFlags};
 use vfs::{AllocateMode, Attr, Errno, FileOps, FileType, Node, OpenIntent, Result, SetAttr, XattrMode, acl, mode};
 
-use super::Server;
 use super::attr::set_time;
 use super::caller::{self, CAP_FSETID, CAP_SYS_ADMIN};
+use super::{Server, flags};
 
 /// How much of a `copy_file_range(2)` is done in one go: the caller asks again.
 const COPY_MAX: u64 = 16 << 20;
@@ -39,6 +39,7 @@ pub(super) struct Change {
 impl Server {
     pub(super) fn change(&self, number: u64, change: &Change) -> Result<Attr> {
         let node = self.node(number)?;
+        flags::may_change(&node, change)?;
         if let Some(size) = change.size {
             node.as_file()?.set_len(size)?;
         }
@@ -60,6 +61,7 @@ impl Server {
     pub(super) fn prepare(&self, request: &Request, number: u64, flags: i32) -> Result<Node> {
         let node = self.node(number)?;
         let file = node.as_file()?;
+        flags::may_open(&node, flags)?;
         let writes = flags & nix::libc::O_ACCMODE != nix::libc::O_RDONLY;
         if flags & nix::libc::O_TRUNC == 0 {
             file.prepare_open(if writes { OpenIntent::Write } else { OpenIntent::Read })?;
@@ -101,8 +103,12 @@ impl Server {
     }
 
     /// Writes; fewer bytes than given only where something failed on the way.
-    pub(super) fn write(&self, number: u64, offset: u64, data: &[u8]) -> Result<u32> {
+    pub(super) fn write(&self, number: u64, offset: u64, data: &[u8], how: WriteFlags) -> Result<u32> {
         let node = self.node(number)?;
+        // What comes out of the page cache was written before.
+        if !how.contains(WriteFlags::FUSE_WRITE_CACHE) {
+            flags::of(node.ops())?.check_growth()?;
+        }
         let done = write_all(&**node.as_file()?, offset, data)?;
         u32::try_from(done).map_err(|_| Errno::EINVAL.into())
     }
@@ -119,7 +125,15 @@ impl Server {
         if len == 0 || offset.checked_add(len).is_none() {
             return Err(Errno::EINVAL.into());
         }
-        self.node(number)?.as_file()?.allocate(mode, offset, len)
+        let node = self.node(number)?;
+        let protected = flags::of(node.ops())?;
+        match mode {
+            AllocateMode::Extend | AllocateMode::KeepSize => protected.check_growth()?,
+            AllocateMode::PunchHole | AllocateMode::ZeroRange | AllocateMode::ZeroRangeKeepSize => {
+                protected.check_change()?;
+            }
+        }
+        node.as_file()?.allocate(mode, offset, len)
     }
 
     pub(super) fn seek(&self, number: u64, offset: i64, whence: i32) -> Result<i64> {
@@ -137,6 +151,7 @@ impl Server {
     /// Copies from file to file, at most [`COPY_MAX`] bytes.
     pub(super) fn copy(&self, from: (u64, u64), to: (u64, u64), len: u64) -> Result<u32> {
         let (source, target) = (self.node(from.0)?, self.node(to.0)?);
+        flags::of(target.ops())?.check_growth()?;
         let (source, target) = (source.as_file()?, target.as_file()?);
         let len = len.min(COPY_MAX);
         let mut buffer = vec![0; COPY_CHUNK.min(len as usize)];
@@ -173,6 +188,7 @@ impl Server {
     ) -> Result<()> {
         check_xattr_name(name)?;
         let node = self.node(number)?;
+        flags::of(node.ops())?.check_change()?;
         let mode = match flags & (XATTR_CREATE | XATTR_REPLACE) {
             0 => XattrMode::Set,
             XATTR_CREATE => XattrMode::Create,
@@ -204,7 +220,9 @@ impl Server {
 
     pub(super) fn remove_xattr(&self, number: u64, name: &[u8]) -> Result<()> {
         check_xattr_name(name)?;
-        self.node(number)?.ops().remove_xattr(name)
+        let node = self.node(number)?;
+        flags::of(node.ops())?.check_change()?;
+        node.ops().remove_xattr(name)
     }
 
     /// The names of the extended attributes that the caller may know of, each ended by a NUL.

@@ -2,13 +2,14 @@
 //!
 //! The kernel resolves paths, checks permissions (`default_permissions`, access lists included), keeps dentries, attributes and
 //! pages; since no one else changes the tree, it keeps them for long. Numbers of inodes are in `table`; changes of entries in
-//! `change`, contents and attributes in `content`, directory streams in `listing`; `caller` tells what the
+//! `change`, contents and attributes in `content`, inode flags in `flags`, directory streams in `listing`; `caller` tells what the
 //! kernel left open. Several threads call at once, and no lock of this module is held over a call of the overlay.
 
 mod attr;
 mod caller;
 mod change;
 mod content;
+mod flags;
 mod listing;
 mod open;
 mod table;
@@ -285,12 +286,12 @@ impl Filesystem for Server {
         _: FileHandle,
         offset: u64,
         data: &[u8],
-        _: WriteFlags,
+        flags: WriteFlags,
         _: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        reply_written(self.write(number.0, offset, data), reply);
+        reply_written(self.write(number.0, offset, data, flags), reply);
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
@@ -396,15 +397,18 @@ impl Filesystem for Server {
     fn ioctl(
         &self,
         _: &Request,
-        _: INodeNo,
+        number: INodeNo,
         _: FileHandle,
         _: IoctlFlags,
-        _: u32,
-        _: &[u8],
+        command: u32,
+        argument: &[u8],
         _: u32,
         reply: ReplyIoctl,
     ) {
-        reply.error(fuser::Errno::ENOTTY);
+        match self.flags_command(number.0, command, argument) {
+            Ok(answer) => reply.ioctl(0, &answer),
+            Err(error) => reply.error(errno(error)),
+        }
     }
 
     fn poll(
