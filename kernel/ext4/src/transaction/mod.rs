@@ -334,7 +334,7 @@ impl Locks {
 
 /// Locks a content whose readers go on for as long as they come: those who come later wait.
 fn exclusive(content: &base::sync::RwLock<()>) -> ContentGuard<'_> {
-    content.upgradeable_read().upgrade()
+    content.write_next()
 }
 
 #[cfg(test)]
