@@ -12,7 +12,7 @@ use vfs::{
 use crate::copy_up::Content;
 use crate::format::YES;
 use crate::fs::Shared;
-use crate::identity::{Kind, OverlayNode};
+use crate::identity::{FsIndex, Kind, NumberRoom, OverlayNode, TableRoom};
 use crate::leaf::Leaf;
 use crate::lookup::{Found, UpperLeaf};
 use crate::node::{DirParts, OverlayDir};
@@ -28,8 +28,11 @@ impl OverlayDir {
         if self.resolve(name)?.is_some() {
             return Err(Errno::EEXIST.into());
         }
+        // Once the entry is made, nothing may fail for want of memory.
+        let room = self.core.fs.reserve()?;
         let node = upper.create_over(name, &NewNode { xattrs: &self.new_xattrs(new).borrowed(), ..*new })?;
-        let made = self.core.fs.new_number(&node).and_then(|number| self.node(name, of_upper(node, number)));
+        let number = self.core.fs.new_number(&node, Some(&room));
+        let made = number.and_then(|number| self.node_in(name, of_upper(node, number), Some(&room)));
         match &made {
             Ok(made) => {
                 made.core().begins_unprotected();
@@ -53,7 +56,7 @@ impl OverlayDir {
         }
         let attributes = NewAttributes::escaped(self, new);
         let node = upper.create_unnamed(&NewNode { xattrs: &attributes.borrowed(), ..*new })?;
-        let number = self.core.fs.new_number(&node)?;
+        let number = self.core.fs.new_number(&node, None)?;
         // Stands for none: a leaf of the upper is told by its inode, whatever its names.
         let name = Name::new(b"#unnamed")?;
         Ok(self.node(name, of_upper(node, number))?.into_node())
@@ -145,11 +148,26 @@ impl<'a> NewAttributes<'a> {
 }
 
 impl Shared {
-    /// The number of an inode that was just made in the upper.
-    fn new_number(&self, node: &Node) -> Result<u64> {
-        self.claims.forget(node.id().ino);
-        self.own_number(node)
+    /// Holds the memory that a new node needs in what all nodes share.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    fn reserve(&self) -> Result<NodeRoom<'_>> {
+        Ok(NodeRoom { table: self.table.reserve()?, number: self.numbering.reserve()? })
     }
+
+    /// The number of an inode that was just made in the upper.
+    fn new_number(&self, node: &Node, room: Option<&NodeRoom<'_>>) -> Result<u64> {
+        let ino = node.id().ino;
+        self.claims.forget(ino);
+        self.numbering.number_in(room.map(|room| &room.number), FsIndex::UPPER, ino)
+    }
+}
+
+/// Room for a node that is about to be made.
+pub(crate) struct NodeRoom<'a> {
+    pub(crate) table: TableRoom<'a>,
+    number: NumberRoom<'a>,
 }
 
 /// What a new inode of the upper is to the overlay.

@@ -23,6 +23,7 @@ use vfs::{Errno, FileOps, Name, NameBuf, Node, NodeOps, Result, SpecialOps, Syml
 use crate::copy_up::Content;
 use crate::leaf::Leaf;
 use crate::node::{Core, OverlayDir};
+use crate::room::{Room, RoomMap};
 
 /// Which filesystem among those that the layers are on. The upper's is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,11 +50,10 @@ pub(crate) enum Depth {
 }
 
 /// Makes inode numbers.
-#[derive(Debug)]
 pub(crate) struct Numbering {
     shift: u32,
     /// Numbers of inodes whose own number does not fit.
-    large: Mutex<HashMap<(FsIndex, u64), u64>>,
+    large: RoomMap<(FsIndex, u64), u64>,
 }
 
 impl Numbering {
@@ -63,7 +63,7 @@ impl Numbering {
             Depth::One => 40,
             Depth::Two => 50,
         };
-        Self { shift, large: Mutex::new(HashMap::new()) }
+        Self { shift, large: RoomMap::default() }
     }
 
     /// The overlay's number for inode `ino` of a layer's filesystem.
@@ -71,15 +71,34 @@ impl Numbering {
     /// # Errors
     /// `ENOMEM` where a number that does not fit cannot be remembered.
     pub(crate) fn number(&self, filesystem: FsIndex, ino: u64) -> Result<u64> {
+        self.number_in(None, filesystem, ino)
+    }
+
+    /// As [`number`](Self::number), with room that is held for it.
+    ///
+    /// # Errors
+    /// `ENOMEM`: never, with room.
+    pub(crate) fn number_in(&self, room: Option<&NumberRoom<'_>>, filesystem: FsIndex, ino: u64) -> Result<u64> {
         if ino >> self.shift == 0 {
             return Ok(u64::from(filesystem.0) << self.shift | ino);
         }
         let mut large = self.large.lock();
-        large.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        let next = 1 << (self.shift + FILESYSTEM_BITS) | large.len() as u64;
-        Ok(*large.entry((filesystem, ino)).or_insert(next))
+        large.make_room(room)?;
+        let next = 1 << (self.shift + FILESYSTEM_BITS) | large.map.len() as u64;
+        Ok(*large.map.entry((filesystem, ino)).or_insert(next))
+    }
+
+    /// Holds room for a number.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn reserve(&self) -> Result<NumberRoom<'_>> {
+        self.large.reserve()
     }
 }
+
+/// Room for the number of an inode whose own does not fit.
+pub(crate) type NumberRoom<'a> = Room<'a, (FsIndex, u64), u64>;
 
 /// Numbers of upper inodes that their `origin` attributes do not tell. A leaf lock.
 #[derive(Debug, Default)]
@@ -189,16 +208,19 @@ impl WeakNode {
     }
 }
 
-struct Listed {
+pub(crate) struct Listed {
     node: WeakNode,
     /// Whose entry it is: a node that is being dropped must not take out the entry of its successor.
     serial: u64,
 }
 
+/// Room for a node in the table.
+pub(crate) type TableRoom<'a> = Room<'a, Key, Listed>;
+
 /// The nodes in use.
 #[derive(Default)]
 pub(crate) struct Table {
-    nodes: Mutex<HashMap<Key, Listed>>,
+    nodes: RoomMap<Key, Listed>,
     serial: AtomicU64,
 }
 
@@ -210,18 +232,31 @@ impl Table {
 
     /// The node in use under `key`.
     pub(crate) fn find(&self, key: &Key) -> Option<OverlayNode> {
-        self.nodes.lock().get(key).and_then(|listed| listed.node.upgrade())
+        self.nodes.lock().map.get(key).and_then(|listed| listed.node.upgrade())
+    }
+
+    /// Holds room for a node.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn reserve(&self) -> Result<TableRoom<'_>> {
+        self.nodes.reserve()
     }
 
     /// Lists `node` under its key, or returns the one that is there already.
     ///
     /// # Errors
-    /// `ENOMEM`.
-    pub(crate) fn enter(&self, key: Key, node: &OverlayNode) -> Result<Option<OverlayNode>> {
+    /// `ENOMEM`: never, with `room`.
+    pub(crate) fn enter(
+        &self,
+        key: Key,
+        node: &OverlayNode,
+        room: Option<&TableRoom<'_>>,
+    ) -> Result<Option<OverlayNode>> {
         let listed = Listed { node: node.downgrade(), serial: node.core().serial() };
         let mut table = self.nodes.lock();
-        table.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        match table.entry(key) {
+        table.make_room(room)?;
+        match table.map.entry(key) {
             Entry::Occupied(mut entry) => match entry.get().node.upgrade() {
                 Some(other) => Ok(Some(other)),
                 None => {
@@ -243,15 +278,15 @@ impl Table {
     pub(crate) fn rekey(&self, old: &Key, new: Key, serial: u64) {
         let mut stale = None;
         let mut table = self.nodes.lock();
-        if table.try_reserve(1).is_err() {
+        if table.make_room(None).is_err() {
             log::warn!("overlay: out of memory for the node table");
             return;
         }
-        if let Entry::Occupied(entry) = table.entry(old.clone())
+        if let Entry::Occupied(entry) = table.map.entry(old.clone())
             && entry.get().serial == serial
         {
             let listed = entry.remove();
-            stale = table.insert(new, listed);
+            stale = table.map.insert(new, listed);
         }
         drop(table);
         drop(stale);
@@ -260,8 +295,8 @@ impl Table {
     /// Forgets the node of this serial number, if it is listed under `key`.
     pub(crate) fn forget(&self, key: &Key, serial: u64) {
         let mut table = self.nodes.lock();
-        let stale = match table.get(key) {
-            Some(listed) if listed.serial == serial => table.remove(key),
+        let stale = match table.map.get(key) {
+            Some(listed) if listed.serial == serial => table.map.remove(key),
             _ => None,
         };
         drop(table);
@@ -270,7 +305,7 @@ impl Table {
 
     /// How many nodes are in use.
     pub(crate) fn len(&self) -> usize {
-        self.nodes.lock().len()
+        self.nodes.lock().map.len()
     }
 }
 

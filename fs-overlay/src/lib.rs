@@ -81,6 +81,7 @@ mod rank;
 mod readdir;
 mod remove;
 mod rename;
+mod room;
 mod search;
 mod uuid;
 mod xattr;

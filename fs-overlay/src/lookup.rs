@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 
 use vfs::{DirOps, Errno, Error, FileOps, Name, Node, NodeOps, Result, SpecialOps, SymlinkOps};
 
+use crate::create::NodeRoom;
 use crate::format::{Opaque, Origin, Redirect};
 use crate::fs::{LowerLayer, Shared};
 use crate::identity::{FsIndex, Key, Kind, LayerIndex, OverlayNode};
@@ -137,6 +138,14 @@ impl OverlayDir {
     /// # Errors
     /// `ENOMEM`; `ESTALE` where the layers contradict each other.
     pub(crate) fn node(&self, name: Name<'_>, found: Found) -> Result<OverlayNode> {
+        self.node_in(name, found, None)
+    }
+
+    /// As [`node`](Self::node), with room that is held for what is new in the upper.
+    ///
+    /// # Errors
+    /// Those of [`node`](Self::node); no `ENOMEM` with room.
+    pub(crate) fn node_in(&self, name: Name<'_>, found: Found, room: Option<&NodeRoom<'_>>) -> Result<OverlayNode> {
         match found {
             Found::Dir(parts, number) => {
                 let key = match (&parts.upper, parts.lowers.first()) {
@@ -144,9 +153,9 @@ impl OverlayDir {
                     (None, Some(lower)) => Key::Lower(self.core.fs.lower(lower.layer).fs, lower.dir.id().ino),
                     (None, None) => return Err(Error::fault(Errno::EIO, "overlay: a directory without any part")),
                 };
-                self.share(name, key, number, |core, place| OverlayNode::Dir(OverlayDir::new(core, parts, place)))
+                self.share(name, key, number, room, |core, place| OverlayNode::Dir(OverlayDir::new(core, parts, place)))
             }
-            Found::Upper(leaf, number) => self.upper_node(name, leaf, number),
+            Found::Upper(leaf, number) => self.upper_node(name, leaf, number, room),
             Found::Lower(leaf, number) => {
                 let fs = &*self.core.fs;
                 let (filesystem, ino) = (fs.lower(leaf.layer).fs, leaf.node.id().ino);
@@ -156,7 +165,7 @@ impl OverlayDir {
                     (Links::Several, Some(_), Some(index)) => {
                         _index = Some(index.inodes.read());
                         if let Some(upper) = fs.in_index(&leaf)? {
-                            return self.upper_node(name, upper, number);
+                            return self.upper_node(name, upper, number, None);
                         }
                         Key::Shared(filesystem, ino)
                     }
@@ -173,13 +182,18 @@ impl OverlayDir {
         }
     }
 
-    fn upper_node(&self, name: Name<'_>, leaf: UpperLeaf, number: u64) -> Result<OverlayNode> {
+    fn upper_node(
+        &self,
+        name: Name<'_>,
+        leaf: UpperLeaf,
+        number: u64,
+        room: Option<&NodeRoom<'_>>,
+    ) -> Result<OverlayNode> {
         let UpperLeaf { node, data, index } = leaf;
-        let key = Key::Upper(node.id().ino);
         match node {
-            Node::File(node) => self.upper_leaf::<dyn FileOps>(name, key, node, data, index, number),
-            Node::Symlink(node) => self.upper_leaf::<dyn SymlinkOps>(name, key, node, data, index, number),
-            Node::Special(node) => self.upper_leaf::<dyn SpecialOps>(name, key, node, data, index, number),
+            Node::File(node) => self.upper_leaf::<dyn FileOps>(name, node, data, index, number, room),
+            Node::Symlink(node) => self.upper_leaf::<dyn SymlinkOps>(name, node, data, index, number, room),
+            Node::Special(node) => self.upper_leaf::<dyn SpecialOps>(name, node, data, index, number, room),
             Node::Dir(_) => Err(Error::fault(Errno::EIO, "overlay: a directory where a leaf was")),
         }
     }
@@ -187,13 +201,14 @@ impl OverlayDir {
     fn upper_leaf<T: Kind + ?Sized>(
         &self,
         name: Name<'_>,
-        key: Key,
         node: Arc<T>,
         data: Data,
         index: Option<IndexName>,
         number: u64,
+        room: Option<&NodeRoom<'_>>,
     ) -> Result<OverlayNode> {
-        self.share(name, key, number, |core, _| T::overlay(Leaf::of_upper(core, node, data, index)))
+        let key = Key::Upper(node.id().ino);
+        self.share(name, key, number, room, |core, _| T::overlay(Leaf::of_upper(core, node, data, index)))
     }
 
     fn lower_leaf<T: Kind + ?Sized>(
@@ -204,7 +219,7 @@ impl OverlayDir {
         number: u64,
     ) -> Result<OverlayNode> {
         let is_shared = matches!(key, Key::Shared(..));
-        self.share(name, key, number, |core, place| {
+        self.share(name, key, number, None, |core, place| {
             T::overlay(Leaf::of_lower(core, lower, if is_shared { Place::Shared } else { place }))
         })
     }
@@ -220,6 +235,7 @@ impl OverlayDir {
         name: Name<'_>,
         key: Key,
         number: u64,
+        room: Option<&NodeRoom<'_>>,
         make: impl FnOnce(Core, Place) -> OverlayNode,
     ) -> Result<OverlayNode> {
         let fs = &self.core.fs;
@@ -233,7 +249,7 @@ impl OverlayDir {
         let node = make(Core::new(Arc::clone(fs), number, key.clone()), place);
         for key in [key.clone(), self.name_key(name)] {
             node.core().set_key(key.clone());
-            match fs.table.enter(key, &node)? {
+            match fs.table.enter(key, &node, room.map(|room| &room.table))? {
                 None => return Ok(node),
                 Some(other) if fits(&other) => return Ok(other),
                 Some(_) => {}
