@@ -9,7 +9,8 @@ use fs_overlay::{Layer, Layers, Options, OverlayFs};
 use support::disk::Disk;
 use support::linux::{self, Linux};
 use support::ops::{self, Op};
-use support::{Detail, Random, Tree, context, number, ram};
+use support::random::Source;
+use support::{Detail, Tree, context, number, ram};
 use vfs::FileSystem;
 
 struct Appliance<'a> {
@@ -49,11 +50,11 @@ impl<'a> Appliance<'a> {
 }
 
 fn run(seed: u64, operations: u64) {
-    let mut random = Random::new(seed);
+    let mut source = Source::new(seed);
     let linux = Linux::new(2, "redirect_dir=on,xino=on");
     let mut lowers: Vec<Arc<dyn FileSystem>> = Vec::new();
     for index in 0..2 {
-        let items = ops::random_layer(&mut random, index == 0);
+        let items = source.layer(index == 0);
         let layer = ram();
         ops::build(&Tree::of(&*layer), &items);
         if let Some(linux) = &linux {
@@ -65,7 +66,7 @@ fn run(seed: u64, operations: u64) {
     let replay = format!("replay with STRATA_SEED={seed} STRATA_OPS={operations}");
     let mut appliance = Appliance::boot(&disk, &lowers);
     for _ in 0..operations {
-        match ops::random_op(&mut random) {
+        match source.op() {
             Op::Remount => {
                 let before = appliance.dump();
                 appliance = appliance.reboot();
@@ -91,7 +92,7 @@ fn run(seed: u64, operations: u64) {
     let shown = linux::dump(&linux.merged(), Detail::Content);
     assert!(shown == expected, "Linux shows another tree; {replay}\nours {expected:#?}\nLinux {shown:#?}");
     for _ in 0..operations {
-        let _ = linux.apply(&ops::random_op(&mut random));
+        let _ = linux.apply(&source.op());
     }
     let expected = linux::dump(&linux.merged(), Detail::Content);
     linux.unmount();

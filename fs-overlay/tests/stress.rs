@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use support::ops::{self, Op};
+use support::random::Source;
 use support::{Detail, Random, Rig, Tree, entries, number, read_all};
 use vfs::{Errno, Expect, Node, OpenIntent, RenameMode};
 
@@ -33,14 +34,13 @@ fn random_operations_of_four_threads_leave_a_whole_tree() {
     start();
     let operations = number("STRATA_OPS", 1500);
     for seed in number("STRATA_SEED", 1)..number("STRATA_SEED", 1) + 8 {
-        let mut random = Random::new(seed);
-        let items = ops::random_layer(&mut random, false);
+        let items = Source::new(seed).layer(false);
         let mut rig = Rig::new(|lower| ops::build(lower, &items));
         at_once(4, |thread| {
-            let mut random = Random::new(seed * 10 + thread as u64);
+            let mut source = Source::new(seed * 10 + thread as u64);
             let tree = Tree::of(&*rig.fs);
-            for _ in 0..operations {
-                let op = ops::random_op(&mut random);
+            for step in 0..operations {
+                let op = source.op();
                 if !matches!(op, Op::Remount)
                     && let Err(error) = ops::apply(&tree, &op)
                 {
@@ -58,7 +58,7 @@ fn random_operations_of_four_threads_leave_a_whole_tree() {
                     ];
                     assert!(possible.contains(&error.errno()), "{op:?}: {error:?}");
                 }
-                if random.one_in(16) {
+                if step % 16 == 0 {
                     entries(&*tree.0);
                 }
             }

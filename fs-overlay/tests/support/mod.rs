@@ -4,6 +4,7 @@
 pub(crate) mod disk;
 pub(crate) mod linux;
 pub(crate) mod ops;
+pub(crate) mod random;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

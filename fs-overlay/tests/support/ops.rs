@@ -1,4 +1,4 @@
-//! Random trees and random operations, the same for every side that they are done on.
+//! Trees and operations, the same for every side that they are built and done on. `random` makes them up.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use vfs::{
     SetAttr, SetTime, Timestamp, XattrMode,
 };
 
-use super::{OLD, Random, Tree, entries, read_all, write_all};
+use super::{OLD, Tree, entries, read_all, write_all};
 
 /// An entry of a layer before the overlay is mounted.
 #[derive(Debug, Clone)]
@@ -30,75 +30,6 @@ pub(crate) enum ItemKind {
     Device(u32, u32),
     Whiteout,
     HardLink(String),
-}
-
-const NAMES: &[&str] = &["a", "b", "c", "d", "e"];
-
-/// A random tree for a layer; one that is above others hides some of what they have.
-pub(crate) fn random_layer(random: &mut Random, is_above: bool) -> Vec<Item> {
-    let mut items = Vec::new();
-    fill(random, "", 0, is_above, &mut items);
-    items
-}
-
-fn fill(random: &mut Random, path: &str, depth: u32, is_above: bool, items: &mut Vec<Item>) {
-    for name in NAMES {
-        let path = if path.is_empty() { (*name).to_string() } else { format!("{path}/{name}") };
-        let mut item = Item {
-            path: path.clone(),
-            kind: ItemKind::Fifo,
-            mode: 0o600 | u16::try_from(random.below(0o100)).unwrap(),
-            owner: (u32::try_from(random.below(3)).unwrap(), u32::try_from(random.below(3)).unwrap()),
-            xattrs: Vec::new(),
-        };
-        if random.one_in(4) {
-            item.xattrs.push(("user.x".into(), vec![b'0' + u8::try_from(random.below(10)).unwrap()]));
-        }
-        if random.one_in(8) {
-            item.xattrs.push(("trusted.t".into(), b"t".to_vec()));
-        }
-        item.kind = match random.below(20) {
-            0..=3 => continue,
-            4..=10 if depth < 3 => {
-                if is_above && random.one_in(5) {
-                    item.xattrs.push(("trusted.overlay.opaque".into(), b"y".to_vec()));
-                }
-                item.xattrs.retain(|(name, _)| name != "user.x");
-                item.mode |= 0o700;
-                item.kind = ItemKind::Dir;
-                items.push(item);
-                fill(random, &path, depth + 1, is_above, items);
-                continue;
-            }
-            4..=13 => ItemKind::File(vec![
-                b'A' + u8::try_from(random.below(26)).unwrap();
-                usize::try_from(random.below(20)).unwrap()
-            ]),
-            14 => ItemKind::Sparse(random.below(40) * 4096, b"data after a hole".to_vec()),
-            15 => {
-                item.mode = 0o777;
-                item.xattrs.retain(|(name, _)| name != "user.x");
-                ItemKind::Symlink(format!("nowhere-{}", random.below(10)))
-            }
-            16 if is_above => ItemKind::Whiteout,
-            16 | 17 => {
-                item.xattrs.retain(|(name, _)| name != "user.x");
-                ItemKind::Fifo
-            }
-            18 => {
-                item.xattrs.retain(|(name, _)| name != "user.x");
-                ItemKind::Device(1, u32::try_from(random.below(9)).unwrap() + 1)
-            }
-            _ => match items.iter().rev().find(|item| matches!(item.kind, ItemKind::File(_))) {
-                Some(file) => ItemKind::HardLink(file.path.clone()),
-                None => continue,
-            },
-        };
-        if matches!(item.kind, ItemKind::Whiteout | ItemKind::HardLink(_)) {
-            item.xattrs.clear();
-        }
-        items.push(item);
-    }
 }
 
 /// Builds a layer in memory.
@@ -194,53 +125,6 @@ pub(crate) enum Op {
     SetMtime(String, i64),
     Remount,
 }
-
-fn random_path(random: &mut Random) -> String {
-    let depth = 1 + random.below(4);
-    (0..depth).map(|_| *random.pick(NAMES)).collect::<Vec<_>>().join("/")
-}
-
-/// A path that another operation may have used, so that operations meet.
-fn near(random: &mut Random, path: &str) -> String {
-    match random.below(3) {
-        0 => match path.rsplit_once('/') {
-            Some((parent, _)) => format!("{parent}/{}", random.pick(NAMES)),
-            None => (*random.pick(NAMES)).to_string(),
-        },
-        _ => random_path(random),
-    }
-}
-
-/// A random operation; paths need not exist.
-pub(crate) fn random_op(random: &mut Random) -> Op {
-    let path = random_path(random);
-    let data = vec![b'a' + u8::try_from(random.below(26)).unwrap(); usize::try_from(random.below(12)).unwrap()];
-    match random.below(100) {
-        0..=7 => Op::Mkdir(path),
-        8..=14 => Op::Create(path, data),
-        15..=19 => Op::Write(path, random.below(30), data),
-        20..=22 => Op::OpenTruncate(path, data),
-        23..=25 => Op::Append(path, data),
-        26..=28 => Op::Truncate(path, random.below(25)),
-        29..=36 => Op::Unlink(path),
-        37..=44 => Op::Rmdir(path),
-        45..=61 => Op::Rename(path.clone(), near(random, &path), RenameMode::Replace),
-        62..=64 => Op::Rename(path.clone(), near(random, &path), RenameMode::NoReplace),
-        65..=70 => Op::Rename(path.clone(), near(random, &path), RenameMode::Exchange),
-        71..=76 => Op::Link(path.clone(), near(random, &path)),
-        77..=78 => Op::Symlink(path, format!("nowhere-{}", random.below(10))),
-        79 => Op::Fifo(path),
-        80 => Op::Device(path, u32::try_from(random.below(2)).unwrap(), u32::try_from(random.below(2)).unwrap()),
-        81..=84 => Op::Chmod(path, u16::try_from(random.below(0o1000)).unwrap()),
-        85..=87 => Op::Chown(path, u32::try_from(random.below(4)).unwrap(), u32::try_from(random.below(4)).unwrap()),
-        88..=92 => Op::SetXattr(path, (*random.pick(XATTRS)).into(), data),
-        93..=95 => Op::RemoveXattr(path, (*random.pick(XATTRS)).into()),
-        96..=98 => Op::SetMtime(path, i64::try_from(random.below(1000)).unwrap()),
-        _ => Op::Remount,
-    }
-}
-
-const XATTRS: &[&str] = &["user.x", "user.y", "trusted.t", "trusted.overlay.foo", "trusted.overlay.opaque"];
 
 impl Op {
     /// The path whose object stays the same object, if the operation is one that only changes it.
