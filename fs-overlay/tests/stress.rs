@@ -1,5 +1,7 @@
 //! Threads on the same names. What each sees must be possible, and what is left must be a whole tree.
 
+#[path = "support/steps.rs"]
+mod steps;
 mod support;
 
 use std::collections::BTreeSet;
@@ -7,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use steps::{STEPS, Step};
 use support::ops::{self, Op};
 use support::random::Source;
 use support::{Detail, Random, Rig, Tree, entries, number, read_all};
@@ -230,29 +233,6 @@ fn directories_renamed_into_each_other_do_not_lock_up_or_loop() {
     let all = rig.tree().dump(Detail::Content);
     assert_eq!(all.len(), 6, "{all:?}");
 }
-
-/// An operation on the names that all of them use.
-type Step = (&'static str, fn(&Tree) -> vfs::Result<()>);
-
-const STEPS: &[Step] = &[
-    ("read a", |t| t.read("d/a").map(drop)),
-    ("append a", |t| t.append("d/a", "!")),
-    ("truncate a", |t| t.put("d/a", "new")),
-    ("chmod a", |t| t.get("d/a")?.ops().set_attr(&vfs::SetAttr { mode: Some(0o600), ..vfs::SetAttr::default() })),
-    ("unlink a", |t| t.unlink("d/a")),
-    ("create b", |t| t.create("d/b", &vfs::NewNode::new(vfs::NewKind::File, 0o644)).map(drop)),
-    ("mkdir b", |t| t.mkdir("d/b")),
-    ("rename a b", |t| t.rename("d/a", "d/b")),
-    ("rename b a", |t| t.rename("d/b", "d/a")),
-    ("link a b", |t| t.link("d/a", "d/b")),
-    ("rename a e/a", |t| t.rename("d/a", "e/a")),
-    ("exchange a c", |t| t.exchange("d/a", "d/c")),
-    ("rmdir c", |t| t.rmdir("d/c")),
-    ("create c/f", |t| t.create("d/c/f", &vfs::NewNode::new(vfs::NewKind::File, 0o644)).map(drop)),
-    ("rename c e/c", |t| t.rename("d/c", "e/c")),
-    ("rename d e/d", |t| t.rename("d", "e/d")),
-    ("list d", |t| t.dir("d").map(|dir| drop(entries(&*dir)))),
-];
 
 /// The results of two operations and what they left.
 type Outcome = ([Option<Errno>; 2], std::collections::BTreeMap<String, String>);

@@ -6,7 +6,7 @@ pub(crate) mod linux;
 pub(crate) mod ops;
 pub(crate) mod random;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -29,14 +29,17 @@ pub(crate) fn clock() -> Arc<dyn vfs::Clock> {
 }
 
 thread_local! {
-    /// The numbers of the overlay's locks that this thread holds.
-    static HELD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Which of the threads that a test schedules itself on this one is running.
+    pub(crate) static TASK: Cell<fn() -> usize> = const { Cell::new(|| 0) };
+    /// The numbers of the overlay's locks that each of them holds.
+    static HELD: RefCell<BTreeMap<usize, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// Has every lock that any thread takes checked against those it holds.
 fn check_lock_order() {
     let wanted = |number: u8| {
         HELD.with_borrow_mut(|held| {
+            let held = held.entry(TASK.get()()).or_default();
             let is_inner = |&other: &u8| other < number || (other == number && number % 16 == SHARED_RANK);
             assert!(held.iter().all(is_inner), "lock {number} is wanted under {held:?}");
             held.push(number);
@@ -44,6 +47,7 @@ fn check_lock_order() {
     };
     let released = |number: u8| {
         HELD.with_borrow_mut(|held| {
+            let held = held.entry(TASK.get()()).or_default();
             let last = held.iter().rposition(|&other| other == number).expect("a lock that is let go was taken");
             held.remove(last);
         });
