@@ -79,10 +79,15 @@ impl OverlayDir {
         let leaf = node.downcast_ref::<Leaf<T>>().filter(|leaf| self.shares_overlay(&leaf.core));
         let leaf = leaf.ok_or_else(|| Error::new(Errno::EXDEV, "link to a node of another filesystem"))?;
         self.expect_absent(name)?;
+        let removed = || Error::new(Errno::ENOENT, "link to a removed file");
         if leaf.is_gone() {
-            return Err(Error::new(Errno::ENOENT, "link to a removed file"));
+            return Err(removed());
         }
         leaf.copy_up(Content::Whole)?;
+        // Its name may have gone before its copy got one. Later the upper knows.
+        if leaf.is_gone() {
+            return Err(removed());
+        }
         let original = leaf.upper().ok_or(Errno::EROFS)?;
         let upper = self.copy_up()?;
 
@@ -100,7 +105,7 @@ impl OverlayDir {
             Some(index) => {
                 let links = self.core.fs.hold_links();
                 if leaf.attr()?.nlink == 0 {
-                    return Err(Error::new(Errno::ENOENT, "link to a removed file"));
+                    return Err(removed());
                 }
                 self.core.fs.count_over_upper(&T::into_node(original.clone()), index)?;
                 links

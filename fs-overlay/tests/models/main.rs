@@ -86,6 +86,15 @@ fn a_copy_up_meets_renames_of_the_file_and_over_it() {
 }
 
 #[test]
+fn a_copy_up_meets_a_link_and_the_removal_of_its_first_name() {
+    const MODEL: Model = Model {
+        threads: &[&[|w| w.resize("d/a", 1)], &[|w| w.link("d/a", "e/z")], &[|w| w.unlink("d/a"), |w| w.create("d/a")]],
+        ..FILES
+    };
+    check(&MODEL);
+}
+
+#[test]
 fn the_last_user_of_a_node_lets_it_go_while_others_look_it_up() {
     const MODEL: Model = Model {
         open: &[],
