@@ -58,7 +58,13 @@ impl OverlayDir {
             // By iteration, for directories may be nested deeper than a stack is.
             let mut missing = vec![self.this()?];
             while let Some(dir) = missing.last() {
-                let (parent, _) = dir.position().ok_or(Errno::ENOENT)?;
+                let Some((parent, _)) = dir.position() else {
+                    // Removed: another may have copied it up before.
+                    if dir.upper().is_some() {
+                        break;
+                    }
+                    return Err(Errno::ENOENT.into());
+                };
                 if parent.upper().is_some() {
                     break;
                 }

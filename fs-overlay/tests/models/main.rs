@@ -219,6 +219,23 @@ fn the_directories_above_are_copied_up_while_they_are_removed() {
 }
 
 #[test]
+fn an_empty_directory_is_copied_up_while_it_is_removed() {
+    const MODEL: Model = Model {
+        build: |lower| {
+            files(lower);
+            lower.mkdir("d/empty").unwrap();
+        },
+        threads: &[
+            &[|w| w.create("d/empty/new"), |w| w.unlink("d/empty/new")],
+            &[|w| w.rmdir("d/empty"), |w| w.mkdir("d/empty")],
+            &[|w| w.chmod("d/empty", 0o700)],
+        ],
+        ..FILES
+    };
+    check(&MODEL);
+}
+
+#[test]
 fn the_directories_above_are_copied_up_while_they_move() {
     const MODEL: Model = Model {
         threads: &[
