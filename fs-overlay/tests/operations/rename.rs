@@ -208,3 +208,60 @@ fn without_redirects_only_pure_upper_directories_are_renamed() {
         tree.rename("d/f", "f").unwrap();
     }
 }
+
+#[test]
+fn a_renamed_directory_follows_an_update_of_the_firmware() {
+    let firmware = |build: &dyn Fn(&Tree)| -> Arc<dyn FileSystem> {
+        let layer = ram();
+        let tree = Tree::of(&*layer);
+        tree.mkdir("opt").unwrap();
+        build(&tree);
+        layer
+    };
+    let upper: Arc<dyn FileSystem> = ram();
+    let first = firmware(&|tree| {
+        tree.mkdir("opt/app").unwrap();
+        tree.put("opt/app/bin", "1").unwrap();
+        tree.put("opt/app/gone", "1").unwrap();
+        tree.put("opt/app/removed", "1").unwrap();
+    });
+    let fs = overlay(&upper, &[first]);
+    let tree = Tree::of(&*fs);
+    tree.rename("opt/app", "opt/tool").unwrap();
+    tree.put("opt/tool/mine", "mine").unwrap();
+    tree.unlink("opt/tool/removed").unwrap();
+    drop(tree);
+    fs.unmount().unwrap();
+
+    // The new version is seen at the new name, and nothing else that it has there.
+    let second = firmware(&|tree| {
+        for dir in ["opt/app", "opt/tool"] {
+            tree.mkdir(dir).unwrap();
+        }
+        tree.put("opt/app/bin", "2").unwrap();
+        tree.put("opt/app/new", "2").unwrap();
+        tree.put("opt/app/removed", "2").unwrap();
+        tree.put("opt/tool/other", "2").unwrap();
+    });
+    let fs = overlay(&upper, &[second]);
+    let tree = Tree::of(&*fs);
+    assert_eq!(tree.names("opt"), ["tool"]);
+    assert_eq!(tree.names("opt/tool"), ["bin", "mine", "new"]);
+    assert_eq!(tree.read("opt/tool/bin").unwrap(), "2");
+    drop(tree);
+    fs.unmount().unwrap();
+
+    // Where the path leads to no directory any more, the owner's own is left, and can be used.
+    for build in [|_: &Tree| {}, |tree: &Tree| tree.put("opt/app", "a file").unwrap()] {
+        let fs = overlay(&upper, &[firmware(&build)]);
+        let tree = Tree::of(&*fs);
+        assert_eq!(tree.names("opt"), ["tool"]);
+        assert_eq!(tree.names("opt/tool"), ["mine"]);
+        assert_eq!(tree.read("opt/tool/mine").unwrap(), "mine");
+        tree.rename("opt/tool", "opt/back").unwrap();
+        tree.append("opt/back/mine", "").unwrap();
+        tree.rename("opt/back", "opt/tool").unwrap();
+        drop(tree);
+        fs.unmount().unwrap();
+    }
+}

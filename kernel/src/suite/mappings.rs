@@ -85,6 +85,59 @@ test!(
 
 test!(
     "syscalls",
+    fn a_mapping_made_before_the_copy_up_sees_what_is_written_after_by_any_name() {
+        task::run_as_task(kernel_context(), || {
+            let texts = map(1);
+            let text = |at: u64, text: &[u8]| put(texts + at, text).map(|()| texts + at);
+            for dir in [&b"/tmp/ov\0"[..], b"/tmp/ov/l\0", b"/tmp/ov/u\0", b"/tmp/ov/w\0", b"/tmp/ov/m\0"] {
+                ensure_eq!(call(83, &[text(0, dir)?, 0o755]), 0);
+            }
+            let (fd, first) = mapped(b"/tmp/ov/l/f\0")?;
+            ensure_eq!(call(11, &[first, 2 * PAGE]), 0);
+            ensure_eq!(call(3, &[fd]), 0);
+            ensure_eq!(call(86, &[text(0, b"/tmp/ov/l/f\0")?, text(64, b"/tmp/ov/l/g\0")?]), 0);
+            let (kind, target) = (text(0, b"overlay\0")?, text(64, b"/tmp/ov/m\0")?);
+            let options = text(128, b"lowerdir=/tmp/ov/l,upperdir=/tmp/ov/u,workdir=/tmp/ov/w,index=on\0")?;
+            ensure_eq!(call(165, &[kind, target, kind, 0, options]), 0);
+
+            let (path, other) = (text(0, b"/tmp/ov/m/f\0")?, text(256, b"/tmp/ov/m/g\0")?);
+            let reader = call(2, &[path, 0, 0]) as u64;
+            // Device, inode number and links.
+            let identity = |path: u64| {
+                ensure_eq!(call(4, &[path, texts + 1024]), 0);
+                get(texts + 1024, 24)
+            };
+            let before = identity(path)?;
+            ensure_eq!(before[16], 2);
+            let mapping = call(9, &[0, 2 * PAGE, 1, 1, reader, 0]) as u64;
+            // One page was touched before, the other was not.
+            ensure_eq!(get(mapping + 10, 3)?, b"---");
+            let writer = call(2, &[other, 2, 0]) as u64;
+            ensure_eq!(identity(path)?, before);
+            ensure_eq!(identity(other)?, before);
+            for at in [10, PAGE + 10] {
+                ensure_eq!(call(18, &[writer, text(512, b"new")?, 3, at]), 3);
+                ensure_eq!(get(mapping + at - 1, 5)?, b"-new-");
+            }
+            // A store to a mapping made after it is seen, too.
+            let stores = call(9, &[0, 2 * PAGE, 3, 1, writer, 0]) as u64;
+            put(stores + 20, b"stored")?;
+            ensure_eq!(get(mapping + 20, 6)?, b"stored");
+            ensure_eq!(content(reader, 20, 6)?, b"stored");
+            for at in [mapping, stores] {
+                ensure_eq!(call(11, &[at, 2 * PAGE]), 0);
+            }
+            for fd in [reader, writer] {
+                ensure_eq!(call(3, &[fd]), 0);
+            }
+            ensure_eq!(call(166, &[target, 0]), 0);
+            Ok(())
+        })?
+    }
+);
+
+test!(
+    "syscalls",
     fn every_way_to_open_and_cut_a_file_empties_its_mappings() {
         task::run_as_task(kernel_context(), || {
             let names = map(1);
