@@ -105,6 +105,24 @@ impl Shared {
 ///
 /// It holds its layers' filesystems; unmounting it leaves them mounted. Lower layers must not change while it is mounted, nor the
 /// upper other than through it.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use fs_overlay::{Layer, Layers, Options, OverlayFs};
+/// # use vfs::{Expect, FileSystem, FsContext, Name, NewKind, NewNode, Timestamp};
+/// # let context = |dev| FsContext { dev, clock: Arc::new(|| Timestamp::EPOCH) };
+/// # let [lower, upper] = [1, 2].map(|dev| ramfs::RamFs::new(context(dev), &Default::default()).unwrap());
+/// # let motd = Name::new(b"motd")?;
+/// # lower.root().create(motd, &NewNode::new(NewKind::File, 0o644))?;
+/// # let layers =
+/// #     Layers { upper: Some(Layer::of(upper.clone())), work: None, lowers: vec![Layer::of(lower.clone())] };
+/// let overlay = OverlayFs::mount(context(3), layers, Options::default())?;
+/// overlay.root().remove(motd, Expect::NonDir)?;
+/// assert!(overlay.root().lookup(motd)?.is_none());
+/// assert!(upper.root().lookup(motd)?.unwrap().attr()?.is_whiteout());
+/// assert!(lower.root().lookup(motd)?.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct OverlayFs {
     pub(crate) shared: Arc<Shared>,
     pub(crate) root: Arc<OverlayDir>,
