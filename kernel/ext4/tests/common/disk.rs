@@ -95,10 +95,15 @@ impl Drop for Scratch {
     }
 }
 
+/// Where the programs of the host are.
+const PATH: &str = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/bin";
+
 /// Runs a program of the host.
 pub fn run(program: &str, args: &[&str]) -> Output {
-    let mut command = Command::new(program);
-    command.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/bin").env("LC_ALL", "C").args(args);
+    // By its whole path: else all of this process's memory is copied for the sake of a search in another `PATH`.
+    let found = PATH.split(':').map(|dir| Path::new(dir).join(program)).find(|path| path.exists());
+    let mut command = Command::new(found.unwrap_or_else(|| program.into()));
+    command.env("PATH", PATH).env("LC_ALL", "C").args(args);
     command.output().unwrap_or_else(|error| panic!("{program} (of e2fsprogs, util-linux?) does not run: {error}"))
 }
 
@@ -156,12 +161,22 @@ pub fn store(disk: &MemoryDisk, file: &Path) {
     let sectors = block::BlockDevice::capabilities(disk).sectors;
     out.set_len(sectors * 512).expect("an image fits");
     disk.for_each_written(|at, data| {
-        for (index, piece) in data.chunks(4096).enumerate() {
-            if piece.iter().any(|&byte| byte != 0) {
-                out.write_all_at(piece, at + index as u64 * 4096).expect("an image fits");
+        // Neighbours that are not zero go together.
+        let pieces: Vec<&[u8]> = data.chunks(4096).collect();
+        let mut done = 0;
+        for run in pieces.chunk_by(|a, b| is_zero(a) == is_zero(b)) {
+            let len = run.iter().map(|piece| piece.len()).sum::<usize>();
+            if !is_zero(run[0]) {
+                out.write_all_at(&data[done..done + len], at + done as u64).expect("an image fits");
             }
+            done += len;
         }
     });
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    // By words, for the compiler makes wide loads of that.
+    bytes.chunks(64).all(|piece| piece.iter().fold(0, |sum, byte| sum | byte) == 0)
 }
 
 /// Reads a disk from a file, its holes unread.
@@ -182,13 +197,20 @@ pub fn load(file: &Path) -> Arc<MemoryDisk> {
                 assert!(read > 0, "the image ends early");
                 got += read;
             }
-            if buf[..want].iter().any(|&byte| byte != 0) {
+            if !is_zero(&buf[..want]) {
                 block::BlockDevice::write(&disk, at / 512, &buf[..want]).expect("a disk in memory takes writes");
             }
             at += want as u64;
         }
     }
     Arc::new(disk)
+}
+
+/// The size of an inode's record, as the superblock says.
+pub fn inode_size(disk: &MemoryDisk) -> u16 {
+    let mut superblock = [0; 1024];
+    block::BlockDevice::read(disk, 2, &mut superblock).expect("a superblock");
+    u16::from_le_bytes([superblock[0x58], superblock[0x59]])
 }
 
 /// `e2fsck -fn` over a file.
