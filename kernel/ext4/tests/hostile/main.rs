@@ -1,4 +1,4 @@
-//! Hostile images: 1,200 with flipped bytes in their metadata ([`flipped`]), and such as somebody would make who knows the
+//! Hostile images: 2,000 with flipped bytes in their metadata ([`flipped`]), and such as somebody would make who knows the
 //! format ([`crafted`]). Mounted, walked, read and written to, each gives errors or success: never a panic, never a
 //! hang, never memory without bound, never an overflow of a small stack.
 //!
