@@ -137,7 +137,7 @@ fn cut_everywhere(make: Make, base: &MemoryDisk, what: &str, step: Step, cache: 
                     &[Doctor::Ours]
                 };
             for &doctor in doctors {
-                let found = recovered(cut(), doctor).unwrap_or_else(|text| panic!("{at}, {doctor:?}: {text}"));
+                let found = recovered(&cut(), doctor).unwrap_or_else(|text| panic!("{at}, {doctor:?}: {text}"));
                 let found = if events == end {
                     // All of it is synced, data too.
                     difference(&found, &states[1]).map_or(Ok(1), Err)

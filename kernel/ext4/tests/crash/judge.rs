@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use block::MemoryDisk;
-use ext4::Ext4;
+use ext4::{Ext4, MountMode};
 use vfs::{FileSystem, FileType};
 
-use crate::common::disk::{Scratch, arg, fsck_file, run, store};
-use crate::common::mount;
+use crate::common::disk::{Scratch, arg, fsck_file, load, run, store};
 use crate::common::snapshot::{Tree, difference, of_fs};
+use crate::common::{mount, try_mount};
 
 /// The tree, as far as a crash must keep it: what mounts and tries change does not count.
 pub(crate) fn tree(fs: &Ext4) -> Tree {
@@ -72,26 +72,12 @@ pub(crate) enum Doctor {
 }
 
 /// The tree that is found on a disk after a recovery.
-pub(crate) fn recovered(disk: Arc<MemoryDisk>, by: Doctor) -> Result<Tree, String> {
-    let scratch = Scratch::new();
-    let image = scratch.join("image");
-    let disk = if by == Doctor::E2fsck {
-        store(&disk, &image);
-        let output = run("e2fsck", &["-fy", arg(&image)]);
-        let code = output.status.code().unwrap_or(99);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        // 1: something was corrected, which a journal to replay and orphans to free are. No more than those is expected.
-        if code > 1 {
-            return Err(format!("e2fsck -fy: {code}\n{text}"));
-        }
-        if let Some(line) = repairs(&text) {
-            return Err(format!("e2fsck -fy had to repair: {line}\n{text}"));
-        }
-        fsck_file(&image)?;
-        crate::common::disk::load(&image)
-    } else {
-        disk
-    };
+pub(crate) fn recovered(disk: &Arc<MemoryDisk>, by: Doctor) -> Result<Tree, String> {
+    if by == Doctor::E2fsck {
+        let mut found = cured_by_e2fsck(disk, &Scratch::new())?;
+        normal(&mut found);
+        return Ok(found);
+    }
     let fs = mount(disk.clone());
     if fs.is_read_only() {
         return Err("mounted read-only".into());
@@ -100,10 +86,32 @@ pub(crate) fn recovered(disk: Arc<MemoryDisk>, by: Doctor) -> Result<Tree, Strin
     if by == Doctor::OursChecked {
         fs.unmount().map_err(|error| format!("unmount: {error:?}"))?;
         drop(fs);
-        store(&disk, &image);
+        let scratch = Scratch::new();
+        let image = scratch.join("image");
+        store(disk, &image);
         fsck_file(&image)?;
     }
     Ok(found)
+}
+
+/// What our read-only mount finds on a copy of a disk after `e2fsck -fy`, which had nothing to repair but what a power cut leaves,
+/// and after which `e2fsck -fn` finds nothing.
+pub(crate) fn cured_by_e2fsck(disk: &MemoryDisk, scratch: &Scratch) -> Result<Tree, String> {
+    let image = scratch.join("by e2fsck");
+    store(disk, &image);
+    let output = run("e2fsck", &["-fy", arg(&image)]);
+    let code = output.status.code().unwrap_or(99);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    // 1: something was corrected, which a journal to replay and orphans to free are. No more than those is expected.
+    if code > 1 {
+        return Err(format!("e2fsck -fy: {code}\n{text}"));
+    }
+    if let Some(line) = repairs(&text) {
+        return Err(format!("e2fsck -fy had to repair: {line}\n{text}"));
+    }
+    fsck_file(&image)?;
+    let fs = try_mount(load(&image), MountMode::ReadOnly).map_err(|error| format!("after e2fsck: {error}"))?;
+    of_fs(&*fs).map_err(|error| format!("after e2fsck: {error:?}"))
 }
 
 /// The first thing that `e2fsck` repaired and should not have had to. Totals in the superblock are no repair, for no mount
@@ -111,10 +119,14 @@ pub(crate) fn recovered(disk: Arc<MemoryDisk>, by: Doctor) -> Result<Tree, Strin
 fn repairs(text: &str) -> Option<&str> {
     let mut before = "";
     for line in text.lines() {
-        let expected = line.starts_with("Free blocks count wrong (")
-            || line.starts_with("Free inodes count wrong (")
+        let totals =
+            |text: &str| text.starts_with("Free blocks count wrong (") || text.starts_with("Free inodes count wrong (");
+        // The question is on the same line or on the next.
+        let expected = totals(line)
+            || totals(before)
             || line.contains("Optimize? yes")
-            || before.starts_with("Timestamp(s) on inode");
+            || before.starts_with("Timestamp(s) on inode")
+            || before.starts_with("Feature orphan_present is set but orphan file is clean");
         if line.contains("? yes") && !expected {
             return Some(line);
         }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use block::{MemoryDisk, Recording, RecordingDisk, Survival, WriteCache};
 use contract::random::Random;
@@ -20,14 +21,16 @@ use crate::ours::Ours;
 struct Run {
     base: MemoryDisk,
     recording: Recording,
-    /// The tree after each operation, how far the record had come, and whether all before was synced.
+    /// The tree after each operation, and what is known of that moment.
+    trees: Vec<Tree>,
     marks: Vec<Mark>,
     name: String,
 }
 
 struct Mark {
-    tree: Tree,
+    /// How far the record had come.
     events: usize,
+    /// Whether all before was synced.
     synced: bool,
     op: String,
 }
@@ -42,8 +45,8 @@ impl Run {
         let mut generator = Generator::new(seed, false);
         let mut random = Random::new(seed ^ 0x5eed);
         // The mount's own writes are not of interest: the first mark is an empty tree.
-        let mut marks =
-            vec![Mark { tree: tree(&ours.fs), events: recorder.position(), synced: true, op: "mount".into() }];
+        let mut trees = vec![tree(&ours.fs)];
+        let mut marks = vec![Mark { events: recorder.position(), synced: true, op: "mount".into() }];
         for _ in 0..ops {
             let op = generator.next();
             let answer = ours.apply(&op);
@@ -58,24 +61,24 @@ impl Run {
                 3 => ours.fs.tick().expect("a tick"),
                 _ => {}
             }
-            marks.push(Mark { tree: tree(&ours.fs), events: recorder.position(), synced, op: show(&op) });
+            trees.push(tree(&ours.fs));
+            marks.push(Mark { events: recorder.position(), synced, op: show(&op) });
         }
         let recording = recorder.take();
-        Self { base, recording, marks, name: format!("{make:?}, STRATA_SEED={seed} STRATA_OPS={ops}") }
+        Self { base, recording, trees, marks, name: format!("{make:?}, STRATA_SEED={seed} STRATA_OPS={ops}") }
     }
 
     /// The disk after a cut, and the trees that it may have, with the operations that led there.
-    fn cut(&self, events: usize, survival: Survival) -> (Arc<MemoryDisk>, Vec<Tree>, String) {
+    fn cut(&self, events: usize, survival: Survival) -> (Arc<MemoryDisk>, &[Tree], String) {
         let disk = Arc::new(self.base.snapshot());
         self.recording.cut(&*disk, events, survival).expect("a disk in memory takes writes");
         let last = self.marks.partition_point(|mark| mark.events <= events) - 1;
         let first = self.marks[..=last].iter().rposition(|mark| mark.synced).unwrap_or(0);
         // The operation under way may have happened.
         let end = (last + 2).min(self.marks.len());
-        let trees = self.marks[first..end].iter().map(|mark| mark.tree.clone()).collect();
         let ops: Vec<&str> = self.marks[first..end].iter().map(|mark| &mark.op[..]).collect();
         let at = format!("{}, cut after {events} of {} events, {survival:?}", self.name, self.recording.len());
-        (disk, trees, format!("{at}\nsince the last sync:\n  {}", ops.join("\n  ")))
+        (disk, &self.trees[first..end], format!("{at}\nsince the last sync:\n  {}", ops.join("\n  ")))
     }
 
     fn first(&self) -> usize {
@@ -89,28 +92,42 @@ const MAKES: [Make; 3] =
 #[test]
 fn random_work_cut_at_random_is_a_moment_since_the_last_sync() {
     let seed = number("STRATA_SEED", 1);
-    let ops = number("STRATA_OPS", 300);
-    let cuts = number("STRATA_CUTS", 300);
+    let cuts = number("STRATA_CUTS", 1000);
+    // A run of its own for each hundred, and no more than are worth their time.
     let runs = (cuts / 100).clamp(1, 30);
-    for round in 0..runs {
-        let run = Run::new(MAKES[round as usize % MAKES.len()], seed + round, ops);
-        let mut random = Random::new(seed + round);
-        for number in 0..cuts / runs {
-            let events = run.first() + random.below((run.recording.len() - run.first() + 1) as u64) as usize;
-            let survival = match random.below(8) {
-                0 => Survival::Everything,
-                1 => Survival::Nothing,
-                _ => Survival::Some(random.next()),
-            };
-            let (disk, trees, at) = run.cut(events, survival);
-            let doctors: &[Doctor] =
-                if number % 10 == 0 { &[Doctor::OursChecked, Doctor::E2fsck] } else { &[Doctor::Ours] };
-            for &doctor in doctors {
-                let copy = Arc::new(disk.snapshot());
-                let found = recovered(copy, doctor).unwrap_or_else(|text| panic!("{at}\n{doctor:?}: {text}"));
-                if let Err(text) = which(&found, &trees) {
-                    panic!("{at}\n{doctor:?}: {text}");
-                }
+    let next = AtomicU64::new(0);
+    let work = || {
+        loop {
+            let round = next.fetch_add(1, Ordering::Relaxed);
+            if round >= runs {
+                return;
+            }
+            cut_one_run(MAKES[round as usize % MAKES.len()], seed + round, cuts / runs);
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("a thread that found a bad cut has said so"));
+    });
+}
+
+/// Every cut is recovered by us, and a copy of the disk by `e2fsck`.
+fn cut_one_run(make: Make, seed: u64, cuts: u64) {
+    let run = Run::new(make, seed, number("STRATA_OPS", 300));
+    let mut random = Random::new(seed);
+    for number in 0..cuts {
+        let events = run.first() + random.below((run.recording.len() - run.first() + 1) as u64) as usize;
+        let survival = match random.below(8) {
+            0 => Survival::Everything,
+            1 => Survival::Nothing,
+            _ => Survival::Some(random.next()),
+        };
+        let (disk, states, at) = run.cut(events, survival);
+        let ours = if number % 8 == 0 { Doctor::OursChecked } else { Doctor::Ours };
+        for doctor in [Doctor::E2fsck, ours] {
+            let found = recovered(&disk, doctor).unwrap_or_else(|text| panic!("{at}\n{doctor:?}: {text}"));
+            if let Err(text) = which(&found, states) {
+                panic!("{at}\n{doctor:?}: {text}");
             }
         }
     }
@@ -131,7 +148,7 @@ fn linux_replays_our_journal_wherever_it_is_cut() {
         return;
     }
     let seed = number("STRATA_SEED", 77);
-    let cuts = number("STRATA_CUTS", 300) / 15;
+    let cuts = number("STRATA_CUTS", 1000) / 50;
     for (index, make) in MAKES.into_iter().enumerate() {
         let run = Run::new(make, seed + index as u64, number("STRATA_OPS", 300));
         let mut random = Random::new(seed);
@@ -142,7 +159,7 @@ fn linux_replays_our_journal_wherever_it_is_cut() {
             let image = scratch.join("image");
             store(&disk, &image);
             let found = seen_by_linux(&image, &scratch);
-            which(&found, &trees).unwrap_or_else(|text| panic!("{at}\nseen by Linux: {text}"));
+            which(&found, trees).unwrap_or_else(|text| panic!("{at}\nseen by Linux: {text}"));
             fsck_file(&image).unwrap_or_else(|text| panic!("{at}\nafter Linux: {text}"));
         }
     }
