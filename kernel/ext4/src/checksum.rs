@@ -30,8 +30,12 @@ const fn tables() -> [[u32; 256]; 8] {
 
 static TABLES: [[u32; 256]; 8] = tables();
 
-/// CRC-32C of `bytes` continued from `crc`, eight bytes a step.
+/// CRC-32C of `bytes` continued from `crc`, eight bytes a step. Zero in a build for the fuzzer, which else would seldom get past a
+/// checksum.
 pub(crate) fn crc32c(mut crc: u32, bytes: &[u8]) -> u32 {
+    if cfg!(fuzzing) {
+        return 0;
+    }
     let mut chunks = bytes.chunks_exact(8);
     for chunk in &mut chunks {
         let low = u32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]) ^ crc;

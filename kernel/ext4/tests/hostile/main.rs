@@ -11,3 +11,4 @@ mod crafted;
 mod exercise;
 mod flipped;
 mod limits;
+mod populate;
