@@ -69,6 +69,12 @@ const OPERATIONS: &[(&str, Step)] = &[
         root.link("linked", &node)
     }),
     ("fallocate", |root| file(root, "dir/file")?.allocate(AllocateMode::Extend, 20_000, 200_000)),
+    ("fallocate behind the end, size kept", |root| {
+        file(root, "dir/file")?.allocate(AllocateMode::KeepSize, 50_000, 200_000)
+    }),
+    ("zero a range behind the end, size kept", |root| {
+        file(root, "dir/file")?.allocate(AllocateMode::ZeroRangeKeepSize, 20_000, 90_000)
+    }),
     ("punch", |root| file(root, "dir/file")?.allocate(AllocateMode::PunchHole, 5_000, 20_000)),
     ("zero a range", |root| file(root, "dir/file")?.allocate(AllocateMode::ZeroRange, 5_000, 20_000)),
     ("a hundred files, which split leaves", |root| {
@@ -115,7 +121,7 @@ fn cut_everywhere(make: Make, base: &MemoryDisk, what: &str, step: Step, cache: 
     drop((root, fs));
     let states = [before, after];
     // Every so many are judged by e2fsck as well, each time others.
-    let stride = (600 / number("STRATA_CUTS", 20)).max(1);
+    let stride = (600 / number("STRATA_CUTS", 60)).max(1);
     for events in first..=end {
         for survival in [Survival::Everything, Survival::Nothing, Survival::Some(1), Survival::Some(2)] {
             let at = format!(
