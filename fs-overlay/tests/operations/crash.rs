@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use block::{RecordingDisk, Survival, WriteCache};
 use fs_overlay::{Layer, Layers, MetacopyMode, Options, OverlayFs, RedirectMode};
-use vfs::{FileSystem, OpenIntent, SetAttr, SyncKind};
+use vfs::{AllocateMode, FileSystem, OpenIntent, Result, SetAttr, SyncKind};
 
 use crate::faults::{OPERATIONS, Operation, lower, prepare};
 use crate::support::disk::Disk;
@@ -70,14 +70,7 @@ fn cut_everywhere(base: &Disk, below: &Arc<dyn FileSystem>, operation: &Operatio
 fn every_operation_over_ext4_has_wholly_happened_or_not_at_all_wherever_it_is_cut() {
     let below: Arc<dyn FileSystem> = ram();
     lower(&Tree::of(&*below));
-    let base = Disk::new(16 << 20, 3, context());
-    let ext4 = base.mount(context());
-    let fs = merged(&ext4, &below);
-    prepare(&Tree::of(&*fs));
-    fs.unmount().unwrap();
-    drop(fs);
-    ext4.unmount().unwrap();
-    drop(ext4);
+    let base = prepared(&below);
     let mut cuts = 0;
     for operation in OPERATIONS {
         cut_everywhere(&base, &below, operation, &mut cuts);
@@ -132,4 +125,77 @@ fn a_sync_of_data_after_a_metacopy_became_whole_makes_that_durable() {
     for sync in [SyncKind::Data, SyncKind::All] {
         overwrite_and_cut(options, chmod, sync);
     }
+}
+
+/// Larger than what one transaction of the upper takes.
+const BIG: usize = 5 << 20;
+
+/// Operations on what takes many requests.
+const LARGE: &[Operation] = &[
+    ("opening a file of 5 MiB to write", |t| t.file("big")?.prepare_open(OpenIntent::Write)),
+    ("rename of a file of 5 MiB", |t| t.rename("big", "up/big")),
+];
+
+#[test]
+fn a_large_copy_up_over_ext4_has_wholly_happened_or_not_at_all_wherever_it_is_cut() {
+    let below: Arc<dyn FileSystem> = ram();
+    lower(&Tree::of(&*below));
+    Tree::of(&*below).put("big", &"a large file ".repeat(BIG / 13)).unwrap();
+    let base = prepared(&below);
+    let mut cuts = 0;
+    for operation in LARGE {
+        cut_everywhere(&base, &below, operation, &mut cuts);
+    }
+    println!("{cuts} cuts");
+}
+
+/// What is done, and what is synced then.
+type Synced = (&'static str, fn(&Tree) -> Result<()>, &'static str);
+
+const SYNCED: &[Synced] = &[
+    ("write to a lower file", |t| t.file("d/large")?.write_at(70_000, b"written").map(drop), "d/large"),
+    ("append to a copy", |t| t.append("e/h", " appended"), "e/h"),
+    ("cut of a lower file", |t| t.file("d/large")?.set_len(10), "d/large"),
+    ("create over a whiteout, and write", |t| t.put("e/i", "made anew"), "e/i"),
+    ("attribute of a lower file", |t| t.set_xattr("d/g", "user.b", b"2"), "d/g"),
+    ("mkdir over a whiteout", |t| t.mkdir("e/i"), "e"),
+    ("unlink of a copy", |t| t.unlink("e/h"), "e"),
+    ("rename of a lower file", |t| t.rename("d/f", "up/f"), "up"),
+    ("rename of a lower directory", |t| t.rename("d/sub", "up/sub"), "up"),
+    ("hole in a lower file", |t| t.file("d/large")?.allocate(AllocateMode::PunchHole, 5_000, 90_000), "d/large"),
+];
+
+#[test]
+fn what_an_fsync_of_a_file_or_directory_promised_over_ext4_is_there() {
+    let below: Arc<dyn FileSystem> = ram();
+    lower(&Tree::of(&*below));
+    let base = prepared(&below);
+    for (title, step, path) in SYNCED {
+        let recorder = Arc::new(RecordingDisk::new(base.snapshot().device().clone(), WriteCache::Flush));
+        let ext4 = Disk::mount_device(recorder.clone(), context());
+        let fs = merged(&ext4, &below);
+        let tree = Tree::of(&*fs);
+        step(&tree).unwrap_or_else(|error| panic!("{title}: {error}"));
+        tree.get(path).unwrap().ops().sync(SyncKind::All).unwrap();
+        let after = dump(&fs);
+        let end = recorder.position();
+        for survival in [Survival::Nothing, Survival::Some(5), Survival::Everything] {
+            let disk = base.snapshot();
+            recorder.recording().cut(&**disk.device(), end, survival).unwrap();
+            let again = merged(&disk.mount(context()), &below);
+            assert!(dump(&again) == after, "{title}, {survival:?}: lost what was synced");
+        }
+    }
+}
+
+/// A disk on which the overlay was used before.
+fn prepared(below: &Arc<dyn FileSystem>) -> Disk {
+    let base = Disk::new(16 << 20, 3, context());
+    let ext4 = base.mount(context());
+    let fs = merged(&ext4, below);
+    prepare(&Tree::of(&*fs));
+    fs.unmount().unwrap();
+    drop(fs);
+    ext4.unmount().unwrap();
+    base
 }

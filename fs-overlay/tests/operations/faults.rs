@@ -52,6 +52,11 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     ("create over a whiteout", |t| t.create("e/i", &NewNode::new(NewKind::File, 0o600)).map(drop)),
     ("symlink over a whiteout", |t| t.symlink("e/i", "target")),
     ("create without a name", |t| t.dir("d")?.create_unnamed(&NewNode::new(NewKind::File, 0)).map(drop)),
+    ("create without a name, then link", |t| {
+        let node = t.dir("d")?.create_unnamed(&NewNode::new(NewKind::File, 0o600))?;
+        node.as_file()?.write_at(0, b"written before it has a name")?;
+        t.dir("d")?.link(name("linked"), &node)
+    }),
     ("link of a lower file", |t| t.link("d/sub/x", "d/linked")),
     ("link of an upper file over a whiteout", |t| t.link("up/file", "e/i")),
     ("link of a copy into an upper directory", |t| t.link("e/h", "up/linked")),
@@ -98,6 +103,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     }),
     ("clearing all flags of a protected upper file", |t| t.set_flags("up/protected", InodeFlags::empty())),
     ("writing a protected lower file", |t| t.file("d/protected")?.append(b"appended").map(drop)),
+    ("punching a hole into a lower file", |t| t.file("d/large")?.allocate(AllocateMode::PunchHole, 5_000, 90_000)),
+    ("zeroing a part of a lower file", |t| t.file("d/large")?.allocate(AllocateMode::ZeroRange, 5_000, 90_000)),
     ("allocating in a lower file", |t| t.file("d/f")?.allocate(AllocateMode::Extend, 0, 9000)),
 ];
 

@@ -6,6 +6,7 @@ mod costs;
 mod crash;
 mod faults;
 mod flags;
+mod full;
 mod index;
 mod layers;
 mod listing;
