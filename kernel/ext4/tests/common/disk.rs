@@ -225,6 +225,43 @@ pub fn fsck_file(file: &Path) -> Result<(), String> {
     Err(format!("e2fsck -fn: {}\n{}", output.status, lines.join("\n")))
 }
 
+/// Has `e2fsck -fy` replay the journal of an image after a power cut, and `e2fsck -fn` look once more. Nothing but what a replay
+/// leaves to do may be there to repair.
+pub fn recover_file(file: &Path) -> Result<(), String> {
+    let output = run("e2fsck", &["-fy", arg(file)]);
+    let code = output.status.code().unwrap_or(99);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    // 1: something was corrected, which a journal to replay and orphans to free are. No more than those is expected.
+    if code > 1 {
+        return Err(format!("e2fsck -fy: {code}\n{text}"));
+    }
+    if let Some(line) = repairs(&text) {
+        return Err(format!("e2fsck -fy had to repair: {line}\n{text}"));
+    }
+    fsck_file(file)
+}
+
+/// The first thing that `e2fsck` repaired and should not have had to. Totals in the superblock are no repair, for no mount
+/// trusts them; nor are better-packed extent trees, and times that it takes for something else.
+fn repairs(text: &str) -> Option<&str> {
+    let mut before = "";
+    for line in text.lines() {
+        let totals =
+            |text: &str| text.starts_with("Free blocks count wrong (") || text.starts_with("Free inodes count wrong (");
+        // The question is on the same line or on the next.
+        let expected = totals(line)
+            || totals(before)
+            || line.contains("Optimize? yes")
+            || before.starts_with("Timestamp(s) on inode")
+            || before.starts_with("Feature orphan_present is set but orphan file is clean");
+        if line.contains("? yes") && !expected {
+            return Some(line);
+        }
+        before = line;
+    }
+    None
+}
+
 /// `e2fsck -fn` over a disk.
 pub fn fsck(disk: &MemoryDisk) -> Result<(), String> {
     let scratch = Scratch::new();

@@ -6,7 +6,8 @@ use block::MemoryDisk;
 use ext4::{Ext4, MountMode};
 use vfs::{FileSystem, FileType};
 
-use crate::common::disk::{Scratch, arg, fsck_file, load, run, store};
+use crate::common::disk::{Scratch, fsck_file, load, recover_file, store};
+use crate::common::mount;
 use crate::common::snapshot::{Tree, difference, of_fs};
 use crate::common::{mount, try_mount};
 
@@ -99,38 +100,7 @@ pub(crate) fn recovered(disk: &Arc<MemoryDisk>, by: Doctor) -> Result<Tree, Stri
 pub(crate) fn cured_by_e2fsck(disk: &MemoryDisk, scratch: &Scratch) -> Result<Tree, String> {
     let image = scratch.join("by e2fsck");
     store(disk, &image);
-    let output = run("e2fsck", &["-fy", arg(&image)]);
-    let code = output.status.code().unwrap_or(99);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    // 1: something was corrected, which a journal to replay and orphans to free are. No more than those is expected.
-    if code > 1 {
-        return Err(format!("e2fsck -fy: {code}\n{text}"));
-    }
-    if let Some(line) = repairs(&text) {
-        return Err(format!("e2fsck -fy had to repair: {line}\n{text}"));
-    }
-    fsck_file(&image)?;
+    recover_file(&image)?;
     let fs = try_mount(load(&image), MountMode::ReadOnly).map_err(|error| format!("after e2fsck: {error}"))?;
     of_fs(&*fs).map_err(|error| format!("after e2fsck: {error:?}"))
-}
-
-/// The first thing that `e2fsck` repaired and should not have had to. Totals in the superblock are no repair, for no mount
-/// trusts them; nor are better-packed extent trees, and times that it takes for something else.
-fn repairs(text: &str) -> Option<&str> {
-    let mut before = "";
-    for line in text.lines() {
-        let totals =
-            |text: &str| text.starts_with("Free blocks count wrong (") || text.starts_with("Free inodes count wrong (");
-        // The question is on the same line or on the next.
-        let expected = totals(line)
-            || totals(before)
-            || line.contains("Optimize? yes")
-            || before.starts_with("Timestamp(s) on inode")
-            || before.starts_with("Feature orphan_present is set but orphan file is clean");
-        if line.contains("? yes") && !expected {
-            return Some(line);
-        }
-        before = line;
-    }
-    None
 }
