@@ -5,16 +5,16 @@ use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
 
 use ext4::{Ext4, FormatOptions, MountMode};
 use fs_overlay::{MountOptions, Options, OverlayFs};
+use host::{Access, HostClock};
 use storage::{Changes, Prepared};
-use vfs::{Clock, DeviceNumber, FileSystem, FsContext, Timestamp};
+use vfs::{Clock as _, DeviceNumber, FileSystem, FsContext};
 
 use crate::arguments::{Mount, Upper};
 use crate::hostdir::HostDir;
-use crate::image::{Access, FileDisk};
+use crate::image;
 
 /// The merged tree, and what is to be unmounted after it.
 pub(crate) struct Tree {
@@ -31,16 +31,6 @@ impl Tree {
         let overlay = self.overlay.unmount();
         let disk = self.disk.as_ref().map_or(Ok(()), |disk| disk.unmount());
         overlay.and(disk).map_err(|error| format!("not everything could be written: {error}"))
-    }
-}
-
-/// The wall clock of the host.
-struct HostClock;
-
-impl Clock for HostClock {
-    fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Timestamp { secs: since.as_secs().try_into().unwrap_or(i64::MAX), nanos: since.subsec_nanos() }
     }
 }
 
@@ -136,12 +126,12 @@ fn read_whole(path: &Path, len: u64) -> Result<Vec<u8>, String> {
 }
 
 fn open_disk(
-    image: &Path,
+    path: &Path,
     access: Access,
     firmware: &[Arc<dyn FileSystem>],
 ) -> Result<(Option<Arc<Ext4>>, Option<Changes>), String> {
-    let refused = |why: &dyn std::fmt::Display| format!("{}: {why}", image.display());
-    let disk = FileDisk::open(image, access).map_err(|error| match error.kind() {
+    let refused = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+    let disk = image::open(path, access).map_err(|error| match error.kind() {
         ErrorKind::WouldBlock => refused(&"in use, by another mount or a machine that runs from it"),
         _ => refused(&error),
     })?;
@@ -149,7 +139,7 @@ fn open_disk(
     let new = || FormatOptions::new(seed, HostClock.now());
     let untouched = |error: storage::Refusal| refused(&format_args!("{error}; it is left untouched"));
     if storage::prepare(&disk, new).map_err(untouched)? == Prepared::Formatted {
-        eprintln!("strata-mount: {} was blank and is formatted: ext4", image.display());
+        eprintln!("strata-mount: {} was blank and is formatted: ext4", path.display());
     }
     let mode = match access {
         Access::ReadWrite => MountMode::ReadWrite,
@@ -158,7 +148,7 @@ fn open_disk(
     let options = ext4::MountOptions { mode, cache_bytes: cache_bytes(), ..ext4::MountOptions::default() };
     let (fs, changes) = storage::mount(Arc::new(disk), context(), options, firmware).map_err(untouched)?;
     if matches!((access, &changes), (Access::ReadWrite, Changes::ReadOnly(_))) {
-        log::warn!("{}: read-only: its changes are shown and cannot be added to", image.display());
+        log::warn!("{}: read-only: its changes are shown and cannot be added to", path.display());
     }
     Ok((Some(fs), Some(changes)))
 }

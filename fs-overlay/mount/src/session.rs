@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 
 use ext4::Ext4;
 use fuser::{Config, MountOption, Session, SessionACL};
+use host::Access;
 use nix::sys::signal::{SigSet, Signal};
 use rustix::mount::UnmountFlags;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use crate::arguments::{Mount, Upper};
 use crate::background;
-use crate::image::{Access, try_lock};
+use crate::image::try_lock;
 use crate::layers::{self, Tree};
 use crate::serve::Server;
 

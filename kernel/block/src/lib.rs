@@ -2,7 +2,7 @@
 //!
 //! - [`BufferCache`] is the one place where a filesystem meets its disk: blocks by number, dirty state, batched
 //!   read-ahead and write-back. Its memory is bounded by its owner.
-//! - [`MemoryDisk`] is a sparse disk in memory, which copies cheaply; a file of the host as one is `strata-mount`'s,
+//! - [`MemoryDisk`] is a sparse disk in memory, which copies cheaply; a file of the host as one is in the crate `host`,
 //!   for cargo unifies features and nothing here may want `std`.
 //! - The laboratory, for whoever writes a filesystem on this trait: [`RecordingDisk`] keeps what was written and flushed, and
 //!   its [`Recording`] makes the disk that a power cut at any point would have left, with whatever was not flushed dropped,
