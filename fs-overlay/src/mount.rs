@@ -316,14 +316,13 @@ impl Survey {
 
     /// The filesystems, with the UUIDs by which a lower one is told.
     fn filesystems(&self, lowers: &[LowerLayer]) -> Box<[LayerFs]> {
-        let is_lower = |index: usize| lowers.iter().any(|lower| usize::from(lower.fs.0) == index);
+        let mut is_lower = alloc::vec![false; self.filesystems.len()];
+        lowers.iter().for_each(|lower| is_lower[usize::from(lower.fs.0)] = true);
         let uuids: Vec<_> = self.filesystems.iter().map(|fs| fs.uuid()).collect();
         let usable = |index: usize| {
-            let uuid = uuids[index];
-            let others =
-                uuids.iter().enumerate().filter(|&(other, same)| other != index && is_lower(other) && *same == uuid);
+            let with_same = uuids.iter().zip(&is_lower).filter(|&(uuid, &is_lower)| is_lower && *uuid == uuids[index]);
             // None at all is as good as any, if only one filesystem has none.
-            is_lower(index) && others.count() == 0
+            is_lower[index] && with_same.count() == 1
         };
         let layer_fs = |(index, fs): (usize, &Arc<dyn FileSystem>)| LayerFs {
             fs: Arc::clone(fs),
