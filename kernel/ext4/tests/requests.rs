@@ -5,8 +5,6 @@
 
 mod common;
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -14,11 +12,11 @@ use std::sync::{Arc, Mutex};
 use block::{BlockDevice, Capabilities, Io, MemoryDisk};
 use common::disk::{MIB, Make, Scratch, arg, run_ok, store};
 use common::linux::{Mount, may_mount};
-use common::short;
 use contract::dsl::pattern;
 use contract::random::Random;
 use ext4::{Ext4, MountOptions};
-use vfs::{FileOps, FileSystem, Result, SyncKind};
+use host::worker::{Linux, Ours, Worker};
+use vfs::{FileSystem, Result};
 
 const MAKE: Make = Make::Mkfs(&["-b", "4096", "-I", "256", "-E", "lazy_itable_init=0,lazy_journal_init=0"]);
 const CHUNK: usize = 65536;
@@ -37,6 +35,13 @@ struct Counting {
     requests: AtomicU64,
     flushes: AtomicU64,
     bytes: AtomicU64,
+}
+
+impl Counting {
+    fn counts(&self) -> Counts {
+        let load = |counter: &AtomicU64| counter.load(Relaxed);
+        Counts { requests: load(&self.requests), flushes: load(&self.flushes), bytes: load(&self.bytes) }
+    }
 }
 
 impl BlockDevice for Counting {
@@ -66,124 +71,12 @@ impl BlockDevice for Counting {
     }
 }
 
-/// Whoever does the work.
-trait Worker {
-    fn create(&mut self, name: &str) -> Box<dyn Work>;
-    fn open(&mut self, name: &str) -> Box<dyn Work>;
-    fn mkdir(&mut self, name: &str);
-    fn rmdir(&mut self, name: &str);
-    fn unlink(&mut self, name: &str);
-    fn rename(&mut self, from: &str, to: &str);
-    fn sync(&mut self);
-    fn counts(&mut self) -> Counts;
-}
-
-/// An open file.
-trait Work {
-    fn write(&self, at: u64, data: &[u8]);
-    fn fsync(&self);
-}
-
-struct Ours {
-    fs: Arc<Ext4>,
-    disk: Arc<Counting>,
-}
-
-impl Work for Arc<dyn FileOps> {
-    fn write(&self, at: u64, data: &[u8]) {
-        assert_eq!(self.write_at(at, data).unwrap(), data.len());
-    }
-
-    fn fsync(&self) {
-        self.sync(SyncKind::All).unwrap();
-    }
-}
-
-impl Worker for Ours {
-    fn create(&mut self, name: &str) -> Box<dyn Work> {
-        Box::new(short::file(&*self.fs, name, b"").unwrap())
-    }
-
-    fn open(&mut self, name: &str) -> Box<dyn Work> {
-        Box::new(short::open(&*self.fs, name).unwrap())
-    }
-
-    fn mkdir(&mut self, name: &str) {
-        short::mkdir(&*self.fs, name).unwrap();
-    }
-
-    fn rmdir(&mut self, name: &str) {
-        short::rmdir(&*self.fs, name).unwrap();
-    }
-
-    fn unlink(&mut self, name: &str) {
-        short::unlink(&*self.fs, name).unwrap();
-    }
-
-    fn rename(&mut self, from: &str, to: &str) {
-        short::rename(&*self.fs, from, to, vfs::RenameMode::Replace).unwrap();
-    }
-
-    fn sync(&mut self) {
-        self.fs.sync().unwrap();
-    }
-
-    fn counts(&mut self) -> Counts {
-        let Counting { requests, flushes, bytes, .. } = &*self.disk;
-        Counts { requests: requests.load(Relaxed), flushes: flushes.load(Relaxed), bytes: bytes.load(Relaxed) }
-    }
-}
-
-struct Linux {
-    mount: Mount,
-    device: String,
-}
-
-impl Work for File {
-    fn write(&self, at: u64, data: &[u8]) {
-        self.write_all_at(data, at).unwrap();
-    }
-
-    fn fsync(&self) {
-        self.sync_all().unwrap();
-    }
-}
-
-impl Worker for Linux {
-    fn create(&mut self, name: &str) -> Box<dyn Work> {
-        Box::new(File::create_new(self.mount.join(name)).unwrap())
-    }
-
-    fn open(&mut self, name: &str) -> Box<dyn Work> {
-        Box::new(OpenOptions::new().write(true).open(self.mount.join(name)).unwrap())
-    }
-
-    fn mkdir(&mut self, name: &str) {
-        fs::create_dir(self.mount.join(name)).unwrap();
-    }
-
-    fn rmdir(&mut self, name: &str) {
-        fs::remove_dir(self.mount.join(name)).unwrap();
-    }
-
-    fn unlink(&mut self, name: &str) {
-        fs::remove_file(self.mount.join(name)).unwrap();
-    }
-
-    fn rename(&mut self, from: &str, to: &str) {
-        fs::rename(self.mount.join(from), self.mount.join(to)).unwrap();
-    }
-
-    fn sync(&mut self) {
-        self.mount.sync();
-    }
-
-    fn counts(&mut self) -> Counts {
-        // Documentation/block/stat.rst: writes, sectors written, flushes.
-        let text = fs::read_to_string(format!("/sys/block/{}/stat", self.device)).unwrap();
-        let field = |index: usize| text.split_whitespace().nth(index).and_then(|word| word.parse().ok()).unwrap_or(0);
-        Counts { requests: field(4), bytes: field(6) * 512, flushes: field(15) }
-    }
+/// What a loop device of Linux's was asked.
+fn counts_of(device: &str) -> Counts {
+    // Documentation/block/stat.rst: writes, sectors written, flushes.
+    let text = std::fs::read_to_string(format!("/sys/block/{device}/stat")).unwrap();
+    let field = |index: usize| text.split_whitespace().nth(index).and_then(|word| word.parse().ok()).unwrap_or(0);
+    Counts { requests: field(4), bytes: field(6) * 512, flushes: field(15) }
 }
 
 type Row = (&'static str, fn(&mut dyn Worker));
@@ -258,11 +151,11 @@ const ROWS: [Row; 11] = [
     }),
 ];
 
-fn measure(worker: &mut dyn Worker, work: fn(&mut dyn Worker)) -> Counts {
+fn measure(worker: &mut dyn Worker, work: fn(&mut dyn Worker), counts: &dyn Fn() -> Counts) -> Counts {
     worker.sync();
-    let before = worker.counts();
+    let before = counts();
     work(worker);
-    let after = worker.counts();
+    let after = counts();
     Counts {
         requests: after.requests - before.requests,
         flushes: after.flushes - before.flushes,
@@ -287,16 +180,17 @@ fn the_disk_is_asked_no_more_than_by_linux() {
     store(&disk, &image);
     let mount = Mount::new(&image, scratch.join("linux"), "noatime");
     let device = device_of(mount.path());
-    let mut linux = Linux { mount, device };
+    let mut linux = Linux::new(mount.path());
     let zero = || AtomicU64::new(0);
     let disk = Arc::new(Counting { disk, requests: zero(), flushes: zero(), bytes: zero() });
     let options = MountOptions { cache_bytes: 64 << 20, ..MountOptions::default() };
     let fs = Ext4::mount(disk.clone(), common::context(), options).expect("it is mounted");
-    let mut ours = Ours { fs, disk };
+    let mut ours = Ours::new(fs.clone());
     let table = Mutex::new(String::new());
     let mut more = Vec::new();
     for (name, work) in ROWS {
-        let (us, them) = (measure(&mut ours, work), measure(&mut linux, work));
+        let us = measure(&mut ours, work, &|| disk.counts());
+        let them = measure(&mut linux, work, &|| counts_of(&device));
         let line = format!("{name}: {us:?}; Linux {them:?}\n");
         print!("{line}");
         table.lock().expect("one thread").push_str(&line);
@@ -309,7 +203,8 @@ fn the_disk_is_asked_no_more_than_by_linux() {
             more.push(name);
         }
     }
-    ours.fs.unmount().unwrap();
-    linux.mount.unmount();
+    drop((ours, linux));
+    fs.unmount().unwrap();
+    mount.unmount();
     assert!(more.is_empty(), "more than Linux: {more:?}\n{}", table.lock().expect("one thread"));
 }

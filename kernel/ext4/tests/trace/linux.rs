@@ -59,11 +59,11 @@ impl Linux {
                 mknodat(CWD, &*self.full(path), kind, mode(*bits), number)?;
             }
             Op::Write(path, offset, data) => {
-                return Ok(Answer::Value(pwrite(self.open(path, OFlags::WRONLY)?, &data.bytes(), *offset)? as u64));
+                return Ok(Answer::Value(pwrite(self.open(path, OFlags::WRONLY)?, data.bytes(), *offset)? as u64));
             }
             Op::Append(path, data) => {
                 let file = self.open(path, OFlags::WRONLY | OFlags::APPEND)?;
-                return Ok(Answer::Value(write(file, &data.bytes())? as u64));
+                return Ok(Answer::Value(write(file, data.bytes())? as u64));
             }
             Op::Truncate(path, len) => ftruncate(self.open(path, OFlags::WRONLY)?, *len)?,
             Op::Allocate(path, how, offset, len) => {
@@ -128,14 +128,14 @@ impl Linux {
                     XattrMode::Create => XattrFlags::CREATE,
                     XattrMode::Replace => XattrFlags::REPLACE,
                 };
-                lsetxattr(&*self.full(path), *name, &data.bytes(), flags)?;
+                lsetxattr(&*self.full(path), *name, data.bytes(), flags)?;
             }
             Op::RemoveXattr(path, name) => lremovexattr(&*self.full(path), *name)?,
             Op::Unnamed(path, data) => {
                 let (dir, _) = split(path);
                 let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
                 let file = open(&*self.full(dir), flags, mode(0o600))?;
-                pwrite(&file, &data.bytes(), 0)?;
+                pwrite(&file, data.bytes(), 0)?;
                 linkat(&file, "", CWD, &*self.full(path), AtFlags::EMPTY_PATH)?;
             }
             Op::Hold(path) => {
@@ -143,7 +143,7 @@ impl Linux {
                 self.held.push(file);
             }
             Op::HeldWrite(index, offset, data) => {
-                return Ok(Answer::Value(pwrite(&self.held[*index], &data.bytes(), *offset)? as u64));
+                return Ok(Answer::Value(pwrite(&self.held[*index], data.bytes(), *offset)? as u64));
             }
             Op::HeldRead(index, offset, len) => return read(&self.held[*index], *offset, *len),
             Op::HeldRelease(index) => drop(self.held.swap_remove(*index)),

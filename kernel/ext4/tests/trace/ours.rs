@@ -16,9 +16,8 @@ use crate::op::{Answer, Device, Op, World, bytes_answer, split};
 
 pub struct Ours {
     pub fs: Arc<Ext4>,
-    disk: Arc<dyn BlockDevice>,
+    mount: Box<dyn Fn() -> Arc<Ext4>>,
     held: Vec<Arc<dyn FileOps>>,
-    clock: Arc<AtomicI64>,
 }
 
 fn mount(disk: &Arc<dyn BlockDevice>, clock: &Arc<AtomicI64>) -> Arc<Ext4> {
@@ -38,14 +37,19 @@ fn mount(disk: &Arc<dyn BlockDevice>, clock: &Arc<AtomicI64>) -> Arc<Ext4> {
 impl Ours {
     pub fn new(disk: Arc<dyn BlockDevice>) -> Self {
         let clock = Arc::new(AtomicI64::new(super::OUR_CLOCK.start));
-        Self { fs: mount(&disk, &clock), disk, held: Vec::new(), clock }
+        Self::mounted_by(move || mount(&disk, &clock))
+    }
+
+    /// What `mount` mounts, now and again.
+    pub fn mounted_by(mount: impl Fn() -> Arc<Ext4> + 'static) -> Self {
+        Self { fs: mount(), mount: Box::new(mount), held: Vec::new() }
     }
 
     /// Lets go of the files that are held, unmounts and mounts.
     pub fn remount(&mut self) {
         self.held.clear();
         self.fs.unmount().expect("an unmount");
-        self.fs = mount(&self.disk, &self.clock);
+        self.fs = (self.mount)();
     }
 
     pub fn unmount(mut self) {
@@ -100,9 +104,9 @@ impl Ours {
                 return self.create(path, kind, *bits);
             }
             Op::Write(path, offset, data) => {
-                return Ok(Answer::Value(self.file(path)?.write_at(*offset, &data.bytes())? as u64));
+                return Ok(Answer::Value(self.file(path)?.write_at(*offset, data.bytes())? as u64));
             }
-            Op::Append(path, data) => return Ok(Answer::Value(self.file(path)?.append(&data.bytes())?.1 as u64)),
+            Op::Append(path, data) => return Ok(Answer::Value(self.file(path)?.append(data.bytes())?.1 as u64)),
             Op::Truncate(path, len) => self.file(path)?.set_len(*len)?,
             Op::Allocate(path, how, offset, len) => self.file(path)?.allocate(*how, *offset, *len)?,
             Op::Read(path, offset, len) => return read(&*self.file(path)?, *offset, *len),
@@ -159,13 +163,13 @@ impl Ours {
                 self.at(path)?.ops().set_attr(&change)?;
             }
             Op::SetXattr(path, name, data, how) => {
-                self.at(path)?.ops().set_xattr(name.as_bytes(), &data.bytes(), *how)?;
+                self.at(path)?.ops().set_xattr(name.as_bytes(), data.bytes(), *how)?;
             }
             Op::RemoveXattr(path, name) => self.at(path)?.ops().remove_xattr(name.as_bytes())?,
             Op::Unnamed(path, data) => {
                 let (dir, name) = self.parent(path)?;
                 let node = dir.create_unnamed(&Self::new_node(&*dir, NewKind::File, 0o600)?)?;
-                node.as_file()?.write_at(0, &data.bytes())?;
+                node.as_file()?.write_at(0, data.bytes())?;
                 dir.link(name, &node)?;
             }
             Op::Hold(path) => {
@@ -173,7 +177,7 @@ impl Ours {
                 self.held.push(file);
             }
             Op::HeldWrite(index, offset, data) => {
-                return Ok(Answer::Value(self.held[*index].write_at(*offset, &data.bytes())? as u64));
+                return Ok(Answer::Value(self.held[*index].write_at(*offset, data.bytes())? as u64));
             }
             Op::HeldRead(index, offset, len) => return read(&*self.held[*index], *offset, *len),
             Op::HeldRelease(index) => drop(self.held.swap_remove(*index)),
