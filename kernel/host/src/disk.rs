@@ -104,12 +104,7 @@ impl BlockDevice for FileDisk {
     }
 
     fn transfer(&self, batch: &mut [Io<'_>]) -> Result<()> {
-        for io in batch.iter() {
-            io.check(self.capabilities.sectors)?;
-            if self.capabilities.read_only && matches!(io, Io::Write { .. }) {
-                return Err(Error::new(Errno::EROFS, "write to a read-only disk"));
-            }
-        }
+        self.capabilities.check(batch)?;
         let mut rest = batch;
         while let Some(first) = rest.first() {
             let sector = first.sector();
