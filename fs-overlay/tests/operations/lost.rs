@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use block::{Fault, FaultDisk};
 use fs_overlay::{Layer, Layers, Options, OverlayFs, SyncMode};
-use vfs::{Errno, ErrorSequence, FileSystem, SyncKind, sync_and_tell};
+use vfs::{Errno, ErrorSequence, FileSystem, SyncKind, Told, sync_and_tell};
 
 use crate::support::disk::Disk;
 use crate::support::{Tree, context, ram};
@@ -45,7 +45,7 @@ fn data_that_the_upper_lost_is_told_once_to_each_that_syncs() {
         file.write_at(0, &BAD).unwrap();
         let sample = || file.write_errors().map(ErrorSequence::sample).unwrap();
         let (first, second) = (sample(), sample());
-        let told = |told| sync_and_tell(&*file, SyncKind::All, told).map_err(|error| error.errno());
+        let told = |told: &Told| sync_and_tell(&*file, SyncKind::All, told).map_err(|error| error.errno());
         assert_eq!((told(&first), told(&first)), (Err(Errno::EIO), Ok(())));
         assert_eq!((told(&second), told(&second)), (Err(Errno::EIO), Ok(())));
         assert_eq!(told(&sample()), Ok(()));
