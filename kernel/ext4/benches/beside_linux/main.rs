@@ -6,7 +6,7 @@
 //! blocks from the beginning, so neither changes anything of it but data and times. Both sides write through the page cache of the host.
 //!
 //! Our operations are calls into the namespace of `kernel/vfs` (in the mixed row, of the filesystem itself) from one thread, without the
-//! entry into a kernel, which is a tenth of a microsecond or two; our cache has 256 MiB. Linux has all memory, and threads of its own for
+//! entry into a kernel, which is a tenth of a microsecond or two; our cache has 128 MiB. Linux has all memory, and threads of its own for
 //! the journal, for write-back and for the loop device. The program's memory is in large pages, touched
 //! before and kept, as a kernel's is: what a page fault costs on the host is nothing of the filesystem's.
 //!
@@ -50,8 +50,10 @@ use vfs::{FileSystem as _, FsContext};
 
 /// The clock of [`ours`], which makes the trace.
 const OUR_CLOCK: std::ops::Range<i64> = 1_000_000_000..1_100_000_000;
-const IMAGE: u64 = 768 * MIB;
-const CACHE: usize = 256 << 20;
+const IMAGE: u64 = 512 * MIB;
+/// Inodes of a filesystem: rows leave their files behind.
+const INODES: &str = "131072";
+const CACHE: usize = 128 << 20;
 /// How often a mounted filesystem looks whether it is time to commit.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -101,7 +103,10 @@ impl Images {
         const UUID: &str = "6a1f0c5e-2f0b-4a77-9d0c-3c1f5b7a9e11";
         let extended = format!("nodiscard,lazy_itable_init=0,lazy_journal_init=0,hash_seed={UUID}");
         for path in [&self.ours, &self.linux] {
-            run_ok("mkfs.ext4", &["-q", "-F", "-b", "4096", "-I", "256", "-U", UUID, "-E", &extended, arg(path)]);
+            run_ok(
+                "mkfs.ext4",
+                &["-q", "-F", "-b", "4096", "-I", "256", "-N", INODES, "-U", UUID, "-E", &extended, arg(path)],
+            );
             File::open(path).and_then(|file| file.sync_all()).expect("an image is synced");
         }
     }
