@@ -2,6 +2,9 @@
 //!
 //! As on disk, neither inverts its input or output: chains start from `!0`, or from another checksum as their seed.
 
+/// The polynomial of CRC-32C, reflected.
+const POLYNOMIAL: u32 = 0x82f6_3b78;
+
 const fn tables() -> [[u32; 256]; 8] {
     let mut tables = [[0; 256]; 8];
     let mut i = 0;
@@ -9,7 +12,7 @@ const fn tables() -> [[u32; 256]; 8] {
         let mut crc = i as u32;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc & 1 != 0 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
+            crc = if crc & 1 != 0 { crc >> 1 ^ POLYNOMIAL } else { crc >> 1 };
             bit += 1;
         }
         tables[0][i] = crc;
@@ -56,6 +59,18 @@ pub(crate) fn crc32c(mut crc: u32, bytes: &[u8]) -> u32 {
     crc
 }
 
+/// The state that `bytes` lead from to `crc`: [`crc32c`] backwards.
+pub(crate) fn crc32c_before(mut crc: u32, bytes: &[u8]) -> u32 {
+    for &byte in bytes.iter().rev() {
+        for _ in 0..8 {
+            // The polynomial's highest bit is set, so the highest bit tells what the step took.
+            crc = if crc & 0x8000_0000 != 0 { (crc ^ POLYNOMIAL) << 1 | 1 } else { crc << 1 };
+        }
+        crc ^= u32::from(byte);
+    }
+    crc
+}
+
 /// CRC-16 (polynomial 0x8005, reflected) of `bytes` continued from `crc`.
 pub(crate) fn crc16(mut crc: u16, bytes: &[u8]) -> u16 {
     for &byte in bytes {
@@ -94,6 +109,7 @@ mod tests {
         let bytes: std::vec::Vec<u8> = (0..=255).collect();
         for cut in 0..bytes.len() {
             assert_eq!(crc32c(crc32c(1, &bytes[..cut]), &bytes[cut..]), crc32c(1, &bytes));
+            assert_eq!(crc32c_before(crc32c(1, &bytes), &bytes[cut..]), crc32c(1, &bytes[..cut]));
         }
     }
 }

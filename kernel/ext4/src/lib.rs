@@ -35,6 +35,7 @@ mod orphan;
 mod recovery;
 mod space;
 mod superblock;
+mod torn;
 mod transaction;
 mod upper;
 mod verify;

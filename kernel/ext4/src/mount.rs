@@ -19,6 +19,7 @@ use crate::inode::table::ROOT_INO;
 use crate::journal;
 use crate::options::{COMMIT_INTERVAL, Discard, MountMode, MountOptions};
 use crate::superblock::{Geometry, STATE_ERROR, STATE_VALID, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, field};
+use crate::torn;
 use crate::transaction::Core;
 
 /// How strictly group descriptors are taken.
@@ -39,8 +40,15 @@ impl Ext4 {
         context: FsContext,
         options: MountOptions,
     ) -> Result<Arc<Self>, MountError> {
-        let raw = read_superblock(&*device)?;
-        let geometry = Geometry::parse(&raw)?;
+        let Sound { raw, geometry, torn } = read_sound(&*device)?;
+        if torn {
+            if device.capabilities().read_only {
+                return Err(MountError::Checksum("the superblock"));
+            }
+            log::warn!("ext4: the superblock was torn by a power cut and agrees with its copies: it is written anew");
+            device.write(SUPERBLOCK_OFFSET / SECTOR_SIZE as u64, &raw)?;
+            device.flush()?;
+        }
         if geometry.features.incompat.contains(Incompat::RECOVER) {
             if device.capabilities().read_only {
                 return Err(MountError::Journal("the disk is read-only"));
@@ -181,6 +189,24 @@ pub(crate) fn read_superblock(device: &dyn BlockDevice) -> Result<[u8; SUPERBLOC
     Ok(raw)
 }
 
+/// A superblock that can be trusted.
+struct Sound {
+    raw: [u8; SUPERBLOCK_SIZE],
+    geometry: Geometry,
+    /// It is not on the disk as it is here.
+    torn: bool,
+}
+
+/// The primary superblock, [put together](torn) if a power cut tore it.
+fn read_sound(device: &dyn BlockDevice) -> Result<Sound, MountError> {
+    let raw = read_superblock(device)?;
+    let (raw, torn) = match Geometry::parse(&raw) {
+        Err(error @ MountError::Checksum(_)) => (torn::mended(device, &raw).ok_or(error)?, true),
+        _ => (raw, false),
+    };
+    Ok(Sound { geometry: Geometry::parse(&raw)?, raw, torn })
+}
+
 /// Reads and checks all group descriptors.
 fn load_groups(cache: &BufferCache, geometry: &Geometry, strict: Descriptors) -> Result<Vec<Group>, MountError> {
     let mut groups = Vec::new();
@@ -287,8 +313,8 @@ pub fn recognise(device: &dyn BlockDevice) -> Option<Probe> {
     if let Ok(raw) = read_superblock(device)
         && le16(&raw, field::MAGIC) == crate::superblock::MAGIC
     {
-        return Some(match Geometry::parse(&raw) {
-            Ok(geometry) => Probe::Ext4(Info {
+        return Some(match read_sound(device) {
+            Ok(Sound { raw, geometry, .. }) => Probe::Ext4(Info {
                 uuid: geometry.uuid,
                 label: raw[field::VOLUME_NAME..field::VOLUME_NAME + 16]
                     .iter()

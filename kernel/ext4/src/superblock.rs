@@ -5,7 +5,7 @@ use alloc::string::String;
 use vfs::Timestamp;
 
 use crate::bytes::{le16, le32, le64, put32};
-use crate::checksum::crc32c;
+use crate::checksum::{crc32c, crc32c_before};
 use crate::error::MountError;
 use crate::features::{Compat, Features, Incompat, RoCompat};
 use crate::hash::{CharSign, HashVersion, Hasher};
@@ -40,8 +40,11 @@ pub(crate) mod field {
     pub(crate) const FEATURE_COMPAT: usize = 0x5c;
     pub(crate) const FEATURE_INCOMPAT: usize = 0x60;
     pub(crate) const FEATURE_RO_COMPAT: usize = 0x64;
+    pub(crate) const BLOCK_GROUP_NR: usize = 0x5a;
     pub(crate) const UUID: usize = 0x68;
     pub(crate) const VOLUME_NAME: usize = 0x78;
+    /// `s_algorithm_usage_bitmap`, of compression, which never came: nobody reads it.
+    pub(crate) const SPARE: usize = 0xc8;
     pub(crate) const RESERVED_GDT_BLOCKS: usize = 0xce;
     pub(crate) const JOURNAL_INUM: usize = 0xe0;
     pub(crate) const LAST_ORPHAN: usize = 0xe8;
@@ -371,10 +374,16 @@ pub(crate) fn checksum(raw: &[u8]) -> u32 {
     crc32c(!0, raw.get(..field::CHECKSUM).unwrap_or(raw))
 }
 
-/// Puts the checksum into a superblock, if its features want one.
+/// Makes the checksum of a superblock that changed right again, if its features want one.
+///
+/// The checksum lies in the second sector, and all that changes while mounted in the first, but for bits of times after 2106. A
+/// power cut between the two sectors would leave neither the old nor the new. So the checksum stays, and four bytes of the
+/// first sector that nobody uses are chosen so that it is right: whatever sectors arrive, the superblock is whole.
 pub(crate) fn seal(raw: &mut [u8]) {
     if le32(raw, field::FEATURE_RO_COMPAT) & RoCompat::METADATA_CSUM.bits() != 0 {
-        let sum = checksum(raw);
-        put32(raw, field::CHECKSUM, sum);
+        let behind = field::SPARE + 4;
+        let before = crc32c(!0, &raw[..field::SPARE]);
+        let wanted = crc32c_before(le32(raw, field::CHECKSUM), &raw[behind..field::CHECKSUM]);
+        put32(raw, field::SPARE, crc32c_before(wanted, &[0; 4]) ^ before);
     }
 }

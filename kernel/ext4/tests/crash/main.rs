@@ -13,6 +13,7 @@ mod judge;
 #[allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "the comparison with Linux uses all of it")]
 mod linux;
 mod of_linux;
+mod mounts;
 #[path = "../trace/op.rs"]
 #[allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "the comparison with Linux uses all of it")]
 mod op;
