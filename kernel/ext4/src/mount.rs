@@ -11,7 +11,7 @@ use vfs::{FsContext, Result};
 use crate::bytes::{le16, le32, le64, put8, put16, put32};
 use crate::error::MountError;
 use crate::features::{Compat, Incompat, RoCompat};
-use crate::format::is_blank;
+use crate::format::{is_blank, mark};
 use crate::fs::{Ext4, Parts};
 use crate::group::{self, Descriptor, Group, SystemZones};
 use crate::health::Health;
@@ -140,6 +140,7 @@ impl Ext4 {
 
     /// Marks the medium as in use and frees what a crash left behind.
     fn begin(&self, raw: &[u8; SUPERBLOCK_SIZE]) -> Result<(), MountError> {
+        mark::clear(&**self.cache.device())?;
         if !self.was_clean {
             log::warn!("ext4: the filesystem was not unmounted cleanly or has errors: e2fsck is advised");
         }
@@ -312,6 +313,7 @@ pub fn probe(device: &dyn BlockDevice) -> Result<Probe> {
 pub fn recognise(device: &dyn BlockDevice) -> Option<Probe> {
     if let Ok(raw) = read_superblock(device)
         && le16(&raw, field::MAGIC) == crate::superblock::MAGIC
+        && !mark::is_interrupted(device).unwrap_or(false)
     {
         return Some(match read_sound(device) {
             Ok(Sound { raw, geometry, .. }) => Probe::Ext4(Info {

@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 use base::{Errno, Error, Result};
 use block::{BlockDevice, Io, SECTOR_SIZE};
 
+use super::mark;
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
@@ -23,12 +25,15 @@ const SAMPLE: u64 = 4 * KIB;
 /// Memory for reading, in bytes; a request of an end has an eighth of it, so that eight are in flight.
 const MEMORY: usize = 1 << 20;
 
-/// Whether a disk holds nothing but zeros. Of one larger than 1 GiB this is told by its start, its end, samples between them, and the
+/// Whether a disk holds nothing but zeros, or what a format left that was cut off. Of one larger than 1 GiB this is told by its start, its end, samples between them, and the
 /// places where a filesystem whose start was wiped keeps copies.
 ///
 /// # Errors
 /// `EIO` of the device, `ENOMEM`.
 pub fn is_blank(device: &dyn BlockDevice) -> Result<bool> {
+    if mark::is_interrupted(device)? {
+        return Ok(true);
+    }
     let sectors = device.capabilities().sectors;
     let bytes = sectors.saturating_mul(SECTOR_SIZE as u64);
     let mut reader = Reader { device, memory: Vec::new() };

@@ -7,6 +7,7 @@
 mod blank;
 mod image;
 mod layout;
+pub(crate) mod mark;
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -112,8 +113,8 @@ impl From<FormatError> for Error {
 }
 
 /// Makes an ext4 filesystem on a blank disk: journal, metadata checksums, 64-bit block numbers, flexible groups, an empty
-/// root with `lost+found`. The superblock is written last, after a flush: cut off before, the disk counts as not blank
-/// and not ext4, and is refused rather than used.
+/// root with `lost+found`. A [mark] comes first, then all but the superblock, then that, then the mark goes, each after a flush:
+/// cut off anywhere, the disk is blank, or a filesystem, or begun and counts as blank.
 ///
 /// # Errors
 /// See [`FormatError`].
@@ -127,6 +128,8 @@ pub fn format(device: &dyn BlockDevice, options: &FormatOptions) -> Result<(), F
     }
     let layout = Layout::new(capabilities.sectors * SECTOR_SIZE as u64, options)?;
     let image = Image::new(&layout, options);
+    device.write(0, &mark::new(&image.superblock))?;
+    device.flush()?;
     let per_block = u64::from(options.block_size) / SECTOR_SIZE as u64;
     let mut batch: Vec<Io<'_>> =
         image.pieces.iter().map(|(block, data)| Io::Write { sector: block * per_block, data }).collect();
@@ -134,6 +137,7 @@ pub fn format(device: &dyn BlockDevice, options: &FormatOptions) -> Result<(), F
     device.flush()?;
     device.write(image::SUPERBLOCK_OFFSET / SECTOR_SIZE as u64, &image.superblock)?;
     device.flush()?;
+    mark::clear(device)?;
     Ok(())
 }
 
