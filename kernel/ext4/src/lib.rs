@@ -32,6 +32,7 @@ mod mount;
 mod node;
 mod options;
 mod orphan;
+mod orphans;
 mod recovery;
 mod space;
 mod superblock;

@@ -16,6 +16,7 @@ use crate::extent::{Mapping, Progress, State};
 use crate::features::RoCompat;
 use crate::fs::Ext4;
 use crate::inode::Inode;
+use crate::orphans::{Neighbours, Orphans};
 use crate::superblock::field;
 use crate::transaction::{Core, Seal};
 
@@ -25,22 +26,24 @@ const ORPHAN_MAGIC: u32 = 0x0b10_ca04;
 impl Ext4 {
     /// Reads the list of orphans that the superblock begins.
     pub(crate) fn find_orphans(&self, first: u32) {
-        let mut list: Vec<Arc<Inode>> = Vec::new();
+        let mut list = Orphans::default();
+        let mut last = 0;
         let mut ino = first;
         while ino != 0 {
             if !self.is_nameable(ino) {
                 self.corrupt("ext4: orphan list leads to an impossible inode");
                 break;
             }
-            if list.iter().any(|seen| seen.ino == ino) || list.len() > 1 << 16 {
+            if list.contains(ino) {
                 self.corrupt("ext4: orphan list does not end");
                 break;
             }
             match self.allocated_inode(ino) {
                 Ok(Some(inode)) => {
                     self.note_cut(&inode);
+                    list.insert(inode.clone(), Neighbours { newer: last, older: 0 });
+                    last = ino;
                     ino = inode.record.read().dtime;
-                    list.push(inode);
                 }
                 Ok(None) => {
                     self.corrupt("ext4: orphan list leads to a free inode");
@@ -49,7 +52,6 @@ impl Ext4 {
                 Err(_) => break,
             }
         }
-        list.reverse();
         self.core.lock().orphans = list;
     }
 
@@ -70,10 +72,19 @@ impl Ext4 {
 
     /// Frees what is on the list, held or not.
     pub(crate) fn reap_orphans(&self, core: &mut Core) {
-        while let Some(inode) = core.orphans.last().cloned() {
-            // An error has been told where it arose; the rest stays for the next mount.
-            if self.finish_orphan(core, &inode).is_err() {
-                return;
+        loop {
+            let all: Vec<Arc<Inode>> = core.orphans.iter().cloned().collect();
+            let mut freed = false;
+            for inode in all {
+                // An error has been told where it arose; that one stays for the next mount.
+                freed |= self.finish_orphan(core, &inode).is_ok();
+                if !self.health.is_writable() {
+                    return;
+                }
+            }
+            // A directory may have left what was in it.
+            if !freed {
+                break;
             }
         }
         self.reap_queued(core);
@@ -143,7 +154,8 @@ impl Ext4 {
                 // On the list it is treated like all others, and a second crash finds it there.
                 self.transact_with(&mut core, CREDITS, &inode, |h| h.add_orphan(&inode))?;
                 self.note_cut(&inode);
-                self.finish_orphan(&mut core, &inode)?;
+                // One that cannot be freed stays on the list, for the next mount.
+                let _ = self.finish_orphan(&mut core, &inode);
                 self.reap_queued(&mut core);
             }
             let mut core = self.core.lock();

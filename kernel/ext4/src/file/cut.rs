@@ -179,7 +179,7 @@ mod tests {
                 begin_cut(&fs, &inode);
             }
             grow(&fs, &inode);
-            assert!(fs.core.lock().orphans.is_empty());
+            assert_eq!(fs.core.lock().orphans.len(), 0);
             let mut content: Vec<u8> = std::vec![7; 3 << 21];
             fs.read_file(&inode, 0, &mut content).unwrap();
             assert!(content.iter().all(|&byte| byte == 0), "way {at}");
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(fs.core.lock().orphans.len(), 1);
         drop(inode);
         fs.remove(&root, b"f", vfs::Expect::NonDir).unwrap();
-        assert!(fs.core.lock().orphans.is_empty());
+        assert_eq!(fs.core.lock().orphans.len(), 0);
         assert_eq!(free(&fs), before);
         let image = disk.to_image();
         drop(fs);

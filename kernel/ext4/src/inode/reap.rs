@@ -71,7 +71,7 @@ impl Ext4 {
 
     /// Frees an inode that nobody names or holds.
     pub(crate) fn reap(&self, core: &mut Core, inode: &Arc<Inode>) -> Result<()> {
-        if inode.record.read().dtime != 0 && !core.orphans.iter().any(|orphan| Arc::ptr_eq(orphan, inode)) {
+        if inode.record.read().dtime != 0 && !core.orphans.contains(inode.ino) {
             // Freed already: it was queued twice.
             return Ok(());
         }

@@ -186,7 +186,7 @@ impl Ext4 {
             put32(raw, field::FREE_BLOCKS_COUNT_HI, (core.counters.free_blocks >> 32) as u32);
         }
         put32(raw, field::FREE_INODES_COUNT, core.counters.free_inodes as u32);
-        put32(raw, field::LAST_ORPHAN, core.orphans.last().map_or(0, |head| head.ino));
+        put32(raw, field::LAST_ORPHAN, core.orphans.head());
         let now = self.context.clock.now().secs;
         put32(raw, field::WTIME, now as u32);
         put8(raw, field::WTIME_HI, (now >> 32) as u8);

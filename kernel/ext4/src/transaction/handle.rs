@@ -245,30 +245,29 @@ impl<'a> Handle<'a> {
 
     /// Puts an inode without links, or one that is being cut, on the orphan list, if it is not there for the other reason.
     pub(crate) fn add_orphan(&mut self, inode: &Arc<Inode>) -> Result<()> {
-        if self.core.orphans.iter().any(|orphan| Arc::ptr_eq(orphan, inode)) {
+        if self.core.orphans.contains(inode.ino) {
             return Ok(());
         }
         self.touch_superblock()?;
-        let next = self.core.orphans.last().map_or(0, |head| head.ino);
+        let next = self.core.orphans.head();
         self.update(inode, |record| record.dtime = next)?;
         self.core.orphans.push(inode.clone());
-        self.core.undo.push(Change::OrphanAdded);
+        self.core.undo.push(Change::OrphanAdded(inode.ino));
         Ok(())
     }
 
     /// Takes an inode off the orphan list, if it is there.
     pub(crate) fn remove_orphan(&mut self, inode: &Arc<Inode>) -> Result<()> {
-        let Some(at) = self.core.orphans.iter().rposition(|orphan| Arc::ptr_eq(orphan, inode)) else {
-            return Ok(());
-        };
-        let next = if at > 0 { self.core.orphans[at - 1].ino } else { 0 };
-        match self.core.orphans.get(at + 1).cloned() {
-            Some(before) => self.update(&before, |record| record.dtime = next)?,
+        let Some((_, beside)) = self.core.orphans.get(inode.ino) else { return Ok(()) };
+        let (next, newer) = (beside.older, self.core.orphans.get(beside.newer).map(|(newer, _)| newer.clone()));
+        match newer {
+            Some(newer) => self.update(&newer, |record| record.dtime = next)?,
             None => self.touch_superblock()?,
         }
         self.update(inode, |record| record.dtime = 0)?;
-        self.core.orphans.remove(at);
-        self.core.undo.push(Change::OrphanRemoved(at, inode.clone()));
+        if let Some(beside) = self.core.orphans.remove(inode.ino) {
+            self.core.undo.push(Change::OrphanRemoved(inode.clone(), beside));
+        }
         Ok(())
     }
 

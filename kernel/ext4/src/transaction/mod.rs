@@ -27,6 +27,7 @@ use crate::fs::Ext4;
 use crate::group::Group;
 use crate::inode::Inode;
 use crate::journal::Journal;
+use crate::orphans::Orphans;
 use crate::space::{Promised, Window};
 pub(crate) use handle::Handle;
 use undo::UndoLog;
@@ -123,8 +124,7 @@ impl Transaction {
 pub(crate) struct Core {
     pub(crate) groups: Vec<Group>,
     pub(crate) counters: Counters,
-    /// The orphan list, its head last.
-    pub(crate) orphans: Vec<Arc<Inode>>,
+    pub(crate) orphans: Orphans,
     /// The inode that whiteouts share.
     pub(crate) whiteout: Option<Arc<Inode>>,
     /// Blocks reserved for files that grow, by inode number.
@@ -152,7 +152,7 @@ impl Core {
         Self {
             groups,
             counters,
-            orphans: Vec::new(),
+            orphans: Orphans::default(),
             whiteout: None,
             windows: HashMap::new(),
             delayed: Vec::new(),

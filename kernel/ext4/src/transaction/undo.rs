@@ -12,6 +12,7 @@ use crate::group::Descriptor;
 use crate::inode::Inode;
 use crate::inode::record::Record;
 use crate::inode::table::Slot;
+use crate::orphans::Neighbours;
 use crate::space::release;
 
 /// One change, and how to take it back.
@@ -33,9 +34,9 @@ pub(super) enum Change {
     /// An inode put into the table, and what was there.
     Slot(Arc<Inode>, Option<Slot>),
     /// An inode put on the orphan list.
-    OrphanAdded,
+    OrphanAdded(u32),
     /// An inode taken off the orphan list, at this place.
-    OrphanRemoved(usize, Arc<Inode>),
+    OrphanRemoved(Arc<Inode>, Neighbours),
     /// A staged inode that got its name.
     Published(Arc<Inode>),
 }
@@ -126,10 +127,10 @@ impl UndoLog {
                     }
                     fs.inodes.restore(inode.ino, slot);
                 }
-                Change::OrphanAdded => {
-                    core.orphans.pop();
+                Change::OrphanAdded(ino) => {
+                    core.orphans.remove(ino);
                 }
-                Change::OrphanRemoved(at, inode) => core.orphans.insert(at, inode),
+                Change::OrphanRemoved(inode, beside) => core.orphans.insert(inode, beside),
                 Change::Published(inode) => inode.staged.store(true, core::sync::atomic::Ordering::Relaxed),
             }
         }
