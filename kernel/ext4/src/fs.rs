@@ -304,10 +304,7 @@ impl FileSystem for Ext4 {
         if !self.is_nameable(ino) {
             return Ok(None);
         }
-        match self.allocated_inode(ino)? {
-            Some(inode) if inode.record.read().generation == generation => Ok(Some(self.node(&inode).to_node())),
-            _ => Ok(None),
-        }
+        Ok(self.node_of_handle(ino, generation)?.map(Ext4Node::to_node))
     }
 }
 

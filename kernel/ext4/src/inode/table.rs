@@ -106,6 +106,34 @@ impl Ext4 {
         node
     }
 
+    /// What a file handle leads to: the inode of that number and generation, if it has a name or somebody holds it. What has
+    /// neither is on its way out, and is not held again.
+    pub(crate) fn node_of_handle(&self, ino: u32, generation: u32) -> Result<Option<Arc<Ext4Node>>> {
+        loop {
+            let Some(inode) = self.allocated_inode(ino)? else { return Ok(None) };
+            // While its record is looked at it loses no name, and whoever frees what has lost the last one looks into the table for
+            // holders after that.
+            let record = inode.record.read();
+            if record.generation != generation {
+                return Ok(None);
+            }
+            let mut slots = self.inodes.slots.lock();
+            let Some(slot) = slots.get_mut(&ino).filter(|slot| Arc::ptr_eq(&slot.inode, &inode)) else {
+                // It was released since, or freed and another has its number.
+                continue;
+            };
+            if let Some(node) = slot.node.upgrade() {
+                return Ok(Some(node));
+            }
+            if record.links == 0 || inode.is_staged() {
+                return Ok(None);
+            }
+            let node = Arc::new(Ext4Node::new(self.this(), inode.clone()));
+            slot.node = Arc::downgrade(&node);
+            return Ok(Some(node));
+        }
+    }
+
     /// Whether a directory entry may name this inode.
     pub(crate) fn is_nameable(&self, ino: u32) -> bool {
         ino == ROOT_INO || (self.geometry.first_inode..=self.geometry.inodes).contains(&ino)
@@ -204,5 +232,36 @@ mod tests {
         fs.remove(&root, b"f", vfs::Expect::NonDir).unwrap();
         assert_eq!(node.inode.record.read().dtime, 0, "it is not freed");
         assert!(fs.inodes.is_open(&node.inode));
+    }
+
+    #[test]
+    fn a_handle_does_not_revive_what_is_about_to_be_freed() {
+        let disk = Arc::new(MemoryDisk::new(16 << 20));
+        format(&*disk, &FormatOptions::new([0x5a; 32], NOW)).unwrap();
+        let context = FsContext { dev: 1, clock: Arc::new(|| NOW) };
+        let fs = Ext4::mount(disk, context, MountOptions::default()).unwrap();
+        let root = fs.inode(ROOT_INO).unwrap();
+        let node = fs.create(&root, b"f", &NewNode::new(NewKind::File, 0o644)).unwrap();
+        let handle = vfs::NodeOps::handle(&*node).unwrap();
+        let found = || fs.node_by_handle(&handle).unwrap();
+        assert!(found().is_some());
+        fs.remove(&root, b"f", vfs::Expect::NonDir).unwrap();
+        assert!(found().is_some(), "it is held");
+        // As if whoever frees it had just seen that nobody holds it.
+        let inode = node.inode.clone();
+        let mut core = fs.core.lock();
+        drop(node);
+        assert!(!fs.inodes.is_open(&inode));
+        assert_eq!(inode.record.read().dtime, 0, "it is the last of the list");
+        assert!(found().is_none());
+        fs.reap_queued(&mut core);
+        drop(core);
+        assert_ne!(inode.record.read().dtime, 0, "it is freed");
+        assert!(found().is_none());
+        // A successor of the same number is another.
+        drop(inode);
+        let next = fs.create(&root, b"g", &NewNode::new(NewKind::File, 0o644)).unwrap();
+        assert_eq!(u64::from(next.inode.ino), u64::from(crate::bytes::le32(&handle.bytes, 0)));
+        assert!(found().is_none());
     }
 }
