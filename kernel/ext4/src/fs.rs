@@ -40,6 +40,8 @@ pub struct Ext4 {
     pub(crate) core: Mutex<Core>,
     /// Inodes whose last node was dropped and that may have to be freed, or whose window may be.
     pub(crate) dropped: Mutex<Vec<u32>>,
+    /// Inodes whose access time is newer in memory than in any transaction.
+    pub(crate) accessed: Mutex<Vec<Arc<Inode>>>,
     pub(crate) health: Health,
     /// Blocks that are no file's and never will be.
     pub(crate) overhead: AtomicU64,
@@ -88,6 +90,7 @@ impl Ext4 {
             inodes: InodeTable::default(),
             core: Mutex::new(parts.core),
             dropped: Mutex::new(Vec::new()),
+            accessed: Mutex::new(Vec::new()),
             health: parts.health,
             overhead: AtomicU64::new(parts.overhead),
             written_before: parts.written_before,
@@ -165,6 +168,7 @@ impl Ext4 {
         if self.health.is_writable() {
             let mut core = self.core.lock();
             self.reap_queued(&mut core);
+            self.keep_accesses(&mut core);
             self.commit_if_due(&mut core)?;
         }
         Ok(())
@@ -247,6 +251,7 @@ impl FileSystem for Ext4 {
         let mut core = self.core.lock();
         if self.health.is_writable() {
             self.reap_queued(&mut core);
+            self.keep_accesses(&mut core);
         }
         self.commit(&mut core)
     }
@@ -263,6 +268,7 @@ impl FileSystem for Ext4 {
         let mut core = self.core.lock();
         if self.health.is_writable() {
             self.reap_queued(&mut core);
+            self.keep_accesses(&mut core);
             // Whoever still holds what has no name holds it in vain.
             self.reap_orphans(&mut core);
         }

@@ -160,13 +160,8 @@ impl NodeOps for Ext4Node {
             let due = atime <= record.mtime || atime <= record.ctime || now.secs - atime.secs >= ATIME_AGE;
             due && record.flags & flag::NOATIME == 0
         };
-        if stale && !self.fs.health.is_writable() {
-            return;
-        }
-        if stale {
-            let inode = &self.inode;
-            // An access time that could not be kept is no reason to fail the access.
-            let _ = self.fs.transact(CREDITS, &[], |h| h.update(inode, |record| record.atime = now));
+        if stale && self.fs.health.is_writable() {
+            self.fs.note_access(&self.inode, now);
         }
     }
 

@@ -11,7 +11,7 @@ use block::{BlockDevice, Capabilities, Io, MemoryDisk, UNPLACED};
 use common::disk::{DEFAULT, MIB};
 use common::{mount, short};
 use contract::dsl::pattern;
-use vfs::{FileSystem, SyncKind};
+use vfs::{FileSystem, SetAttr, SetTime, SyncKind, Timestamp};
 
 /// A disk that keeps those who write waiting while its gate is closed.
 struct Gate {
@@ -88,4 +88,44 @@ fn what_has_no_data_is_not_committed() {
     assert!(fs.is_read_only());
     let after = mount(Arc::new(disk.snapshot()));
     assert_eq!(short::read(&*after, "f").unwrap(), b"", "the file leads to blocks that were not written");
+}
+
+#[test]
+fn a_read_does_not_wait_for_a_commit_and_its_time_is_kept() {
+    let disk = DEFAULT.disk(32 * MIB);
+    let gate = Arc::new(Gate {
+        disk: disk.clone(),
+        open: Mutex::new(true),
+        opened: Condvar::new(),
+        waiting: AtomicBool::new(false),
+    });
+    let fs = mount(gate.clone());
+    let file = short::file(&*fs, "read", &pattern(0, 8192)).unwrap();
+    let past = SetTime::At(Timestamp::from_secs(1_000_000));
+    file.set_attr(&SetAttr { atime: Some(past), ..SetAttr::default() }).unwrap();
+    let written = short::file(&*fs, "written", &pattern(0, 8192)).unwrap();
+    gate.set(false);
+    let commit = thread::spawn(move || written.sync(SyncKind::All).unwrap());
+    while !gate.waiting.load(Ordering::Acquire) {
+        thread::yield_now();
+    }
+    let (sender, receiver) = mpsc::channel();
+    let reader = file.clone();
+    let read = thread::spawn(move || {
+        let mut content = [0; 8192];
+        assert_eq!(reader.read_at(0, &mut content).unwrap(), 8192);
+        reader.note_access();
+        sender.send(()).unwrap();
+    });
+    let waited = receiver.recv_timeout(Duration::from_secs(20));
+    gate.set(true);
+    commit.join().unwrap();
+    read.join().unwrap();
+    waited.expect("the read waits for the commit");
+    let atime = file.attr().unwrap().atime;
+    assert!(atime.secs > 1_000_000);
+    fs.unmount().unwrap();
+    drop((file, fs));
+    let fs = mount(disk);
+    assert_eq!(short::open(&*fs, "read").unwrap().attr().unwrap().atime, atime);
 }

@@ -4,6 +4,7 @@
 //! holds. The [table] maps numbers to both, so that two lookups share one. An inode stays in the table while a node
 //! lives or the running transaction has changed it.
 
+mod access;
 mod reap;
 pub(crate) mod record;
 pub(crate) mod table;
@@ -47,6 +48,8 @@ pub(crate) struct Inode {
     pub(crate) handle: AtomicU64,
     /// A staged inode: it has no name yet, and a directory may be filled all the same.
     pub(crate) staged: AtomicBool,
+    /// Is in the list of inodes with an access time to be kept.
+    pub(crate) is_accessed: AtomicBool,
     /// Holds a reservation of blocks.
     pub(crate) has_window: AtomicBool,
     pub(crate) read_ahead: Mutex<ReadAhead>,
@@ -74,6 +77,7 @@ impl Inode {
             data_transaction: AtomicU32::new(0),
             handle: AtomicU64::new(0),
             staged: AtomicBool::new(false),
+            is_accessed: AtomicBool::new(false),
             has_window: AtomicBool::new(false),
             read_ahead: Mutex::new(ReadAhead::default()),
             delayed: Mutex::default(),
