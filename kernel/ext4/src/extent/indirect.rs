@@ -1,6 +1,7 @@
 //! Block maps of ext2 and ext3: twelve blocks, then single, double and triple indirect ones.
 //!
-//! Such a file is read as it is. Before its map changes it is turned into extents.
+//! Such a file is read as it is. Before its map changes it is turned into extents; only what a crash left of one is cut or
+//! freed in place, for its map may go on behind its size, and have more pieces than could be turned.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -10,13 +11,15 @@ use vfs::{Errno, Error, Result};
 use super::map::Mapping;
 use super::truncate::Progress;
 use super::{Extent, Removed, State};
-use crate::bytes::le32;
+use crate::bytes::{le32, put32};
 use crate::fs::Ext4;
 use crate::inode::Inode;
-use crate::inode::record::{MAP_SIZE, flag};
+use crate::inode::record::MAP_SIZE;
 use crate::transaction::{Handle, Seal};
 
 const DIRECT: u32 = 12;
+/// Blocks of pointers to data that one handle empties at most.
+const LEAVES: usize = 4;
 
 impl Ext4 {
     pub(super) fn map_indirect(&self, map: &[u8; MAP_SIZE], block: u32) -> Result<Mapping> {
@@ -135,10 +138,98 @@ impl Handle<'_> {
         Ok(())
     }
 
+    /// Frees what a block map leads to from block `from` on, whatever the file's size, or a part of it at the end.
     pub(super) fn truncate_indirect(&mut self, inode: &Arc<Inode>, from: u32) -> Result<Progress> {
-        if inode.record.read().flags & flag::EXTENTS == 0 {
-            self.ensure_extents(inode)?;
+        self.touch_data(inode)?;
+        let from = u64::from(from);
+        let bits = self.fs.geometry.block_bits - 2;
+        let mut leaves = LEAVES;
+        for levels in (1..=3).rev() {
+            let at = (DIRECT + levels - 1) as usize * 4;
+            let base = u64::from(DIRECT) + (1..levels).map(|level| 1_u64 << (bits * level)).sum::<u64>();
+            let pointer = le32(&inode.record.read().map, at);
+            if pointer == 0 {
+                continue;
+            }
+            match self.cut_indirect(inode, pointer, levels, from.saturating_sub(base), &mut leaves)? {
+                Cut::Gone => self.update(inode, |record| put32(&mut record.map, at, 0))?,
+                Cut::Done => {}
+                Cut::More => return Ok(Progress::More),
+            }
         }
-        self.truncate_blocks(inode, from)
+        for index in from.min(u64::from(DIRECT)) as usize..DIRECT as usize {
+            let pointer = le32(&inode.record.read().map, index * 4);
+            if pointer != 0 {
+                self.free(u64::from(pointer), 1)?;
+                self.count_blocks(inode, -1)?;
+                self.update(inode, |record| put32(&mut record.map, index * 4, 0))?;
+            }
+        }
+        Ok(Progress::Done)
     }
+
+    /// The part of [`truncate_indirect`](Self::truncate_indirect) in and below one block of pointers, `levels` above the data;
+    /// `from` counts from the first block that it leads to.
+    fn cut_indirect(
+        &mut self,
+        inode: &Arc<Inode>,
+        pointer: u32,
+        levels: u32,
+        from: u64,
+        leaves: &mut usize,
+    ) -> Result<Cut> {
+        let bits = self.fs.geometry.block_bits - 2;
+        let below = 1_u64 << (bits * (levels - 1));
+        let buffer = self.fs.indirect_block(pointer)?;
+        let mut pointers: Vec<u32> = buffer.read().chunks_exact(4).map(|word| le32(word, 0)).collect();
+        // The first that leads to something that goes.
+        let first = ((from / below) as usize).min(pointers.len());
+        if levels == 1 {
+            if *leaves == 0 {
+                return Ok(Cut::More);
+            }
+            *leaves -= 1;
+            for run in pointers[first..].chunk_by(|one, next| *one != 0 && one.checked_add(1) == Some(*next)) {
+                if run[0] != 0 {
+                    self.free(u64::from(run[0]), run.len() as u64)?;
+                    self.count_blocks(inode, -(run.len() as i64))?;
+                }
+            }
+            if pointers[first..].iter().any(|&pointer| pointer != 0) {
+                self.modify(&buffer, Seal::None, first * 4..pointers.len() * 4, |bytes| bytes.fill(0));
+                pointers[first..].fill(0);
+            }
+        }
+        for index in (first..pointers.len()).rev() {
+            if pointers[index] == 0 {
+                continue;
+            }
+            let from = from.saturating_sub(index as u64 * below);
+            match self.cut_indirect(inode, pointers[index], levels - 1, from, leaves)? {
+                Cut::Gone => {
+                    self.modify(&buffer, Seal::None, index * 4..index * 4 + 4, |bytes| bytes.fill(0));
+                    pointers[index] = 0;
+                }
+                Cut::Done => {}
+                Cut::More => return Ok(Cut::More),
+            }
+        }
+        if pointers.iter().any(|&pointer| pointer != 0) {
+            return Ok(Cut::Done);
+        }
+        drop(buffer);
+        self.free(u64::from(pointer), 1)?;
+        self.count_blocks(inode, -1)?;
+        Ok(Cut::Gone)
+    }
+}
+
+/// What became of a block of pointers.
+enum Cut {
+    /// It led to nothing that stays, and is freed.
+    Gone,
+    /// It leads to what stays alone.
+    Done,
+    /// Another handle must go on.
+    More,
 }
