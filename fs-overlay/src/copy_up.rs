@@ -12,7 +12,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use vfs::{
-    Errno, Error, FileOps, FileType, InodeFlags, Name, NewKind, NewNode, Node, NodeOps, Over, Parent, Publish, Result, SetAttr, SetTime, Subject, SyncKind, Told, UpperDir, XattrChange, sync_and_tell,
+    Errno, Error, FileOps, FileType, InodeFlags, Name, NewKind, NewNode, Node, NodeOps, Over, Parent, Publish, Result,
+    SetAttr, SetTime, Subject, SyncKind, Told, UpperDir, XattrChange, sync_and_tell,
 };
 
 use crate::format::YES;

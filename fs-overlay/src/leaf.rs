@@ -10,7 +10,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use base::sync::{Mutex, OnceLock};
 use vfs::{
-    AllocateMode, Attr, Errno, Error, ErrorSequence, FileHandle, FileOps, InodeFlags, Name, Node, NodeId, NodeOps, OpenIntent, Result, SetAttr, SpecialOps, SymlinkOps, SyncKind, XattrMode, XattrSet,
+    AllocateMode, Attr, Errno, Error, ErrorSequence, FileHandle, FileOps, InodeFlags, Name, Node, NodeId, NodeOps,
+    OpenIntent, Result, SetAttr, SpecialOps, SymlinkOps, SyncKind, XattrMode, XattrSet,
 };
 
 use crate::copy_up::Content;

@@ -22,6 +22,8 @@ const PLAIN: Options = Options {
     metacopy: MetacopyMode::Follow,
     index: IndexMode::Off,
     data_only: 0,
+    uuid: fs_overlay::UuidMode::Auto,
+    random: None,
     xattrs: fs_overlay::XattrClass::Trusted,
     sync: fs_overlay::SyncMode::Auto,
 };

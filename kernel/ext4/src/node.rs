@@ -6,7 +6,9 @@ use core::any::Any;
 
 use base::time::NANOS_PER_SEC;
 use vfs::{
-    AllocateMode, Attr, Cookie, DirOps, DirSink, Errno, Error, ErrorSequence, Expect, FileHandle, FileOps, FileType, InodeFlags, Name, NewNode, Node, NodeId, NodeOps, OpenIntent, Publish, RenameMode, RenameOp, Result, SetAttr, SetTime, SpecialOps, SymlinkOps, SyncKind, UpperDir, UpperRename, UpperRenameMode, Victim, XattrMode, XattrSet,
+    AllocateMode, Attr, Cookie, DirOps, DirSink, Errno, Error, ErrorSequence, Expect, FileHandle, FileOps, FileType,
+    InodeFlags, Name, NewNode, Node, NodeId, NodeOps, OpenIntent, Publish, RenameMode, RenameOp, Result, SetAttr,
+    SetTime, SpecialOps, SymlinkOps, SyncKind, UpperDir, UpperRename, UpperRenameMode, Victim, XattrMode, XattrSet,
 };
 
 use crate::dir::rename::{Mode, Rename};

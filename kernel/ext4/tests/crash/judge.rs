@@ -7,7 +7,6 @@ use ext4::{Ext4, MountMode};
 use vfs::{FileSystem, FileType};
 
 use crate::common::disk::{Scratch, fsck_file, load, recover_file, store};
-use crate::common::mount;
 use crate::common::snapshot::{Tree, difference, of_fs};
 use crate::common::{mount, try_mount};
 

@@ -12,8 +12,8 @@ mod judge;
 #[path = "../trace/linux.rs"]
 #[allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "the comparison with Linux uses all of it")]
 mod linux;
-mod of_linux;
 mod mounts;
+mod of_linux;
 #[path = "../trace/op.rs"]
 #[allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "the comparison with Linux uses all of it")]
 mod op;

@@ -77,7 +77,7 @@ impl Run {
         let last = self.marks.partition_point(|(synced, _)| *synced <= events) - 1;
         let states: Vec<Tree> = self.marks[last..].iter().take(2).map(|(_, tree)| tree.clone()).collect();
         for &doctor in doctors {
-            let found = recovered(Arc::new(disk.snapshot()), doctor).unwrap_or_else(|text| panic!("{at}: {text}"));
+            let found = recovered(&Arc::new(disk.snapshot()), doctor).unwrap_or_else(|text| panic!("{at}: {text}"));
             // What came after the last sync is there in part or not.
             let lost =
                 states[0].iter().find(|(path, entry)| found.get(*path).is_none_or(|kept| kept.size < entry.size));

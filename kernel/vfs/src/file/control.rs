@@ -10,7 +10,9 @@ use crate::credentials::Capabilities;
 use crate::device::{Seeking, UserMemory};
 use crate::flags::{FallocateFlags, MountFlags, OpenFlags, PollEvents, XattrFlags};
 use crate::ops::{attr, flags, stat, xattr};
-use crate::{AllocateMode, Errno, FileOps, FileType, InodeFlags, Result, Stat, StatFs, SyncKind, Trim, permission, sync_and_tell};
+use crate::{
+    AllocateMode, Errno, FileOps, FileType, InodeFlags, Result, Stat, StatFs, SyncKind, Trim, permission, sync_and_tell,
+};
 
 bitflags::bitflags! {
     /// What a mapping of a file wants (`mmap(2)`).
