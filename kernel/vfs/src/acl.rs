@@ -8,7 +8,7 @@
 use alloc::vec::Vec;
 
 use crate::credentials::Credentials;
-use crate::{Access, Errno, Error, Result};
+use crate::{Access, Errno, Error, NodeOps, Result};
 
 /// The attribute of an inode's own list.
 pub const ACCESS: &[u8] = b"system.posix_acl_access";
@@ -108,6 +108,19 @@ impl Acl {
             entries.push(Entry { tag, perm: u16::from_le_bytes([p0, p1]), id });
         }
         if entries.is_empty() { Ok(None) } else { Self::new(entries).map(Some) }
+    }
+
+    /// The list that an inode has in an extended attribute: [`ACCESS`] or [`DEFAULT`].
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse); `EIO`, `ENOMEM`.
+    pub fn of(ops: &dyn NodeOps, name: &[u8]) -> Result<Option<Self>> {
+        match ops.xattr(name) {
+            Ok(Some(value)) => Self::parse(&value),
+            Ok(None) => Ok(None),
+            Err(error) if error.errno() == Errno::EOPNOTSUPP => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// From entries.

@@ -208,14 +208,7 @@ impl Inode {
                 Known::List(list) => return Ok(Some(list.clone())),
             }
         };
-        let value = match self.node.ops().xattr(name) {
-            Err(error) if error.errno() == Errno::EOPNOTSUPP => None,
-            value => value?,
-        };
-        let list = match value {
-            Some(value) => Acl::parse(&value)?.map(Arc::new),
-            None => None,
-        };
+        let list = Acl::of(self.node.ops(), name)?.map(Arc::new);
         let mut lists = self.lists.lock();
         if lists.version == version {
             *place(&mut lists) = list.clone().map_or(Known::Absent, Known::List);

@@ -18,6 +18,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod acl;
+pub mod birth;
 pub mod contract;
 
 mod context;

@@ -96,7 +96,7 @@ pub(crate) fn owns(who: &Credentials, inode: &Triple<'_>) -> bool {
 }
 
 /// Whether the caller may leave the set-group-id bit on an inode of this group.
-fn keeps_set_gid(who: &Credentials, gid: u32) -> bool {
+pub(crate) fn keeps_set_gid(who: &Credentials, gid: u32) -> bool {
     who.in_group(gid) || who.capable(Capabilities::CAP_FSETID)
 }
 
@@ -116,24 +116,6 @@ pub(crate) fn may_delete(who: &Credentials, dir: &Triple<'_>, victim: &Inode) ->
         return Ok(());
     }
     if victim.uid == fsuid { Ok(()) } else { Err(Errno::EPERM.into()) }
-}
-
-/// Owner, group and mode of a new inode: group and set-group-id bit come from a set-group-id directory. The caller's own
-/// set-group-id bit is judged by the mode that was asked for, before the umask takes its part.
-pub(crate) fn of_new(who: &Credentials, dir: &Triple<'_>, kind: FileType, asked: u16, umask: u16) -> Triple<'static> {
-    let (uid, gid) = (who.uid().file_system, who.gid().file_system);
-    let flags = InodeFlags::empty();
-    let mut new = Triple { kind, mode: asked & !umask, uid, gid, flags, listed: None };
-    if dir.mode & mode::SET_GID != 0 {
-        new.gid = dir.gid;
-        let set_gid = mode::SET_GID | GROUP_EXECUTE;
-        if kind == FileType::Dir {
-            new.mode |= mode::SET_GID;
-        } else if asked & set_gid == set_gid && !keeps_set_gid(who, dir.gid) {
-            new.mode &= !mode::SET_GID;
-        }
-    }
-    new
 }
 
 /// `chmod(2)`: the mode that the inode gets; `EPERM`, and `EOPNOTSUPP` for a symbolic link.

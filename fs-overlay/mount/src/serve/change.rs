@@ -5,9 +5,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
 use fuser::{RenameFlags, Request};
-use vfs::{
-    DirOps, Errno, Expect, FileType, Name, NewKind, NewNode, Node, RenameMode, RenameOp, Result, acl, acl::Acl, mode,
-};
+use vfs::acl::{self, Acl};
+use vfs::birth::{self, Birth};
+use vfs::{DirOps, Errno, Expect, FileType, Name, NewKind, NewNode, Node, RenameMode, RenameOp, Result};
 
 use super::attr::device;
 use super::{Server, flags};
@@ -31,35 +31,22 @@ impl Server {
     /// # Errors
     /// Those of [`vfs::DirOps::create`].
     pub(super) fn make(&self, request: &Request, at: &Place<'_>, kind: NewKind<'_>, asked: Asked) -> Result<Node> {
-        let parent = self.dir(at.parent)?;
+        let dir = self.dir(at.parent)?;
         let name = Name::new(at.name.as_bytes())?;
-        let above = parent.attr()?;
+        let above = dir.attr()?;
         above.flags.unwrap_or_default().check_growth()?;
-        let asked_mode = (asked.mode & 0o7777) as u16;
-        let is_link = kind.file_type() == FileType::Symlink;
-        let default = if is_link { None } else { default_list(&*parent)? };
-        let (mut mode, mut access) = (asked_mode, None);
-        match &default {
-            Some(default) => {
-                let (own, inherited) = default.inherit(asked_mode);
-                mode = inherited;
-                access = if own.is_minimal() { None } else { Some(own.to_value()?) };
-            }
-            None if is_link => mode = 0o777,
-            None => mode &= !((asked.umask & 0o777) as u16),
-        }
-        let mut gid = request.gid();
-        if above.mode & mode::SET_GID != 0 {
-            gid = above.gid;
-            if kind.file_type() == FileType::Dir {
-                mode |= mode::SET_GID;
-            }
-        }
-        let default = default.filter(|_| kind.file_type() == FileType::Dir).map(|list| list.to_value()).transpose()?;
-        let lists = [(acl::ACCESS, access), (acl::DEFAULT, default)];
-        let xattrs: Vec<_> =
-            lists.iter().filter_map(|(name, value)| value.as_deref().map(|value| (*name, value))).collect();
-        parent.create(name, &NewNode { kind, mode, uid: request.uid(), gid, xattrs: &xattrs })
+        let default = Acl::of(&*dir, acl::DEFAULT)?;
+        let parent = birth::Parent { mode: above.mode, gid: above.gid, default: default.as_ref() };
+        let new = birth::Asked {
+            kind: kind.file_type(),
+            mode: (asked.mode & 0o7777) as u16,
+            umask: (asked.umask & 0o777) as u16,
+            gid: request.gid(),
+        };
+        // The kernel has taken the set-group-id bit away already from whom it is refused.
+        let birth = Birth::new(&parent, &new, || true)?;
+        let (mode, gid) = (birth.mode, birth.gid);
+        dir.create(name, &NewNode { kind, mode, uid: request.uid(), gid, xattrs: &birth.xattrs() })
     }
 
     /// `mknod(2)`, with the type in the mode.
@@ -121,15 +108,5 @@ impl Server {
         if let Ok(Some(node @ Node::Dir(_))) = dir.lookup(name) {
             self.table.moved(&node, parent);
         }
-    }
-}
-
-/// The access list that a directory hands down.
-fn default_list(dir: &dyn DirOps) -> Result<Option<Acl>> {
-    match dir.xattr(acl::DEFAULT) {
-        Ok(Some(value)) => Acl::parse(&value),
-        Ok(None) => Ok(None),
-        Err(error) if error == Errno::EOPNOTSUPP => Ok(None),
-        Err(error) => Err(error),
     }
 }

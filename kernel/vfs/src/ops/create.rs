@@ -1,9 +1,8 @@
 //! `mkdir(2)`, `mknod(2)`, `symlink(2)`, `link(2)`.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
-use crate::acl;
+use crate::birth::{Asked, Birth, Parent};
 use crate::context::Context;
 use crate::credentials::Capabilities;
 use crate::flags::{AT_FDCWD, AtFlags, Fd, PATH_LEN_MAX};
@@ -22,41 +21,31 @@ enum Wanted {
     NonDir,
 }
 
-/// What a new inode starts with: owner, group and mode, and the access control lists that its directory hands down
-/// (`posix_acl_create`).
-pub(crate) struct Birth {
-    attributes: Triple<'static>,
-    access: Option<Vec<u8>>,
-    default: Option<Vec<u8>>,
+/// What a new inode starts with, its owner included.
+pub(crate) struct Newborn {
+    birth: Birth,
+    kind: FileType,
+    uid: u32,
 }
 
-impl Birth {
+impl Newborn {
     /// In a directory with the attributes `above`, for a caller who asked for a mode.
     pub(crate) fn new(ctx: &Context, dir: &Inode, above: &Triple<'_>, kind: FileType, asked: u16) -> Result<Self> {
         let who = &ctx.credentials;
-        let inherited = if kind == FileType::Symlink { None } else { dir.default_list()? };
-        let Some(list) = inherited else {
-            let umask = if kind == FileType::Symlink { 0 } else { ctx.fs.umask() };
-            let attributes = permission::of_new(who, above, kind, asked, umask);
-            return Ok(Self { attributes, access: None, default: None });
-        };
-        let (own, mode) = list.inherit(asked);
-        let mut attributes = permission::of_new(who, above, kind, asked, 0);
-        attributes.mode = attributes.mode & !0o777 | mode & 0o777;
-        let access = if own.is_minimal() { None } else { Some(own.to_value()?) };
-        let default = if kind == FileType::Dir { Some(list.to_value()?) } else { None };
-        Ok(Self { attributes, access, default })
+        let default = if kind == FileType::Symlink { None } else { dir.default_list()? };
+        let parent = Parent { mode: above.mode, gid: above.gid, default: default.as_deref() };
+        let asked = Asked { kind, mode: asked, umask: ctx.fs.umask(), gid: who.gid().file_system };
+        let birth = Birth::new(&parent, &asked, || permission::keeps_set_gid(who, above.gid))?;
+        Ok(Self { birth, kind, uid: who.uid().file_system })
     }
 
     /// The lists as extended attributes.
     pub(crate) fn xattrs(&self) -> heapless::Vec<(&[u8], &[u8]), 2> {
-        let lists = [(acl::ACCESS, &self.access), (acl::DEFAULT, &self.default)];
-        lists.into_iter().filter_map(|(name, list)| Some((name, list.as_deref()?))).collect()
+        self.birth.xattrs()
     }
 
     pub(crate) fn node<'a>(&self, kind: NewKind<'a>, xattrs: &'a [(&'a [u8], &'a [u8])]) -> NewNode<'a> {
-        let Triple { mode, uid, gid, .. } = self.attributes;
-        NewNode { kind, mode, uid, gid, xattrs }
+        NewNode { kind, mode: self.birth.mode, uid: self.uid, gid: self.birth.gid, xattrs }
     }
 
     /// The inode that was made, its attributes known without asking, unless its directory has flags: it may have taken some over.
@@ -64,8 +53,9 @@ impl Birth {
         if above.flags.intersects(InodeFlags::INHERITED) {
             return inode;
         }
-        let listed = self.access.as_ref().map(|_| &*inode);
-        inode.remember(Triple { listed, ..self.attributes });
+        let listed = self.birth.is_listed().then_some(&*inode);
+        let (mode, gid) = (self.birth.mode, self.birth.gid);
+        inode.remember(Triple { kind: self.kind, mode, uid: self.uid, gid, flags: InodeFlags::empty(), listed });
         inode
     }
 }
@@ -199,7 +189,7 @@ impl Namespace {
         (above, asked): (&Triple<'_>, u16),
     ) -> Result<Arc<Inode>> {
         let parent = dir.inode()?;
-        let born = Birth::new(ctx, parent, above, kind.file_type(), asked)?;
+        let born = Newborn::new(ctx, parent, above, kind.file_type(), asked)?;
         let node = parent.dir()?.create(name, &born.node(kind, &born.xattrs()))?;
         Ok(born.remembered_by(self.inodes.get(dir.dentry.superblock, node), above))
     }

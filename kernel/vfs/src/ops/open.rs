@@ -11,7 +11,7 @@ use crate::flags::{AT_FDCWD, AtFlags, Fd, MountFlags, OpenFlags, OpenHow};
 use crate::inode::Inode;
 use crate::mount::Location;
 use crate::namespace::Namespace;
-use crate::ops::create::Birth;
+use crate::ops::create::Newborn;
 use crate::ops::may;
 use crate::path::{Last, LookupFlags, TrailingSlash, Walker, only};
 use crate::pipe::{Pipe, PipeEnd};
@@ -152,7 +152,7 @@ impl Namespace {
         may(&ctx.credentials, &dir, Access::WRITE | Access::EXECUTE)?;
         let dir_inode = dir.inode()?;
         let above = dir_inode.triple()?;
-        let born = Birth::new(ctx, dir_inode, &above, FileType::File, plan.mode)?;
+        let born = Newborn::new(ctx, dir_inode, &above, FileType::File, plan.mode)?;
         let node = dir_inode.dir()?.create_unnamed(&born.node(NewKind::File, &born.xattrs()))?;
         let inode = born.remembered_by(self.inodes.get(dir.dentry.superblock, node), &above);
         if plan.has(OpenFlags::O_EXCL) {
