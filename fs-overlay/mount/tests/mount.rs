@@ -183,6 +183,47 @@ fn an_open_file_sees_what_is_written_after_its_copy_up() {
 }
 
 #[test]
+fn a_file_that_is_executed_is_not_truncated() {
+    let Some(place) = Place::new() else { return };
+    fs::copy("/bin/sleep", place.firmware().join("sleep")).unwrap();
+    let mounted = place.mount_disk();
+    let path = mounted.path("sleep");
+    let before = fs::metadata(&path).unwrap().len();
+    let mut child = std::process::Command::new(&path).arg("60").spawn().unwrap();
+    // That it is there by its name may come before that it is executed.
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    for access in [rustix::fs::OFlags::RDONLY, rustix::fs::OFlags::WRONLY] {
+        let flags = access | rustix::fs::OFlags::TRUNC;
+        let opened = rustix::fs::open(bytes(&path), flags, rustix::fs::Mode::empty());
+        assert_eq!(opened.err(), Some(rustix::io::Errno::TXTBSY));
+    }
+    assert_eq!(fs::metadata(&path).unwrap().len(), before);
+    assert!(child.try_wait().unwrap().is_none(), "it lost its pages");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_file_is_copied_up_by_its_first_change_and_what_is_cut_off_is_not_copied() {
+    let Some(place) = Place::new() else { return };
+    small_firmware(&place);
+    let mounted = place.mount_disk();
+    let path = mounted.path("etc/conf.d/a");
+    let layer = || {
+        let mut value = [0; 16];
+        let len = rustix::fs::getxattr(bytes(&path), "system.strata.layer", &mut value).unwrap();
+        String::from_utf8_lossy(&value[..len]).into_owned()
+    };
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    assert_eq!(layer(), "lower0");
+    file.write_all_at(b"b", 0).unwrap();
+    assert_eq!((layer().as_str(), fs::read(&path).unwrap().as_slice()), ("upper", b"b\n".as_slice()));
+    let path = mounted.path("etc/motd");
+    File::create(&path).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+}
+
+#[test]
 fn renames_know_their_flags() {
     let Some(place) = Place::new() else { return };
     small_firmware(&place);

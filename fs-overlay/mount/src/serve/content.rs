@@ -18,8 +18,6 @@ const FALLOC_KEEP_SIZE: i32 = 1;
 const FALLOC_PUNCH_HOLE: i32 = 2;
 const FALLOC_ZERO_RANGE: i32 = 16;
 
-const FILE_CAPABILITIES: &[u8] = b"security.capability";
-
 const SEEK_DATA: i32 = 3;
 const SEEK_HOLE: i32 = 4;
 
@@ -40,8 +38,11 @@ impl Server {
     pub(super) fn change(&self, number: u64, change: &Change) -> Result<Attr> {
         let node = self.node(number)?;
         flags::may_change(&node, change)?;
-        if let Some(size) = change.size {
-            node.as_file()?.set_len(size)?;
+        match change.size {
+            // Maybe `O_TRUNC`, which changes the times of an empty file too.
+            Some(0) => node.as_file()?.prepare_open(OpenIntent::Truncate)?,
+            Some(size) => node.as_file()?.set_len(size)?,
+            None => {}
         }
         let rest = SetAttr {
             mode: change.mode.map(|mode| mode as u16 & mode::PERMISSIONS),
@@ -56,29 +57,13 @@ impl Server {
         node.attr()
     }
 
-    /// Opens: a file that will be written is copied up now. The kernel has seen to everything but what a truncation takes off
-    /// the mode, and the capabilities that it takes from a program. Returns what was opened.
-    pub(super) fn prepare(&self, request: &Request, number: u64, flags: i32) -> Result<Node> {
+    /// Opens. What is opened to be written is copied up by its first change: `O_TRUNC` arrives as a change of the size, after the
+    /// kernel has seen that no one executes the file, and data that was copied before would have been copied for nothing.
+    /// Returns what was opened.
+    pub(super) fn prepare(&self, number: u64, flags: i32) -> Result<Node> {
         let node = self.node(number)?;
-        let file = node.as_file()?;
         flags::may_open(&node, flags)?;
-        let writes = flags & nix::libc::O_ACCMODE != nix::libc::O_RDONLY;
-        if flags & nix::libc::O_TRUNC == 0 {
-            file.prepare_open(if writes { OpenIntent::Write } else { OpenIntent::Read })?;
-            return Ok(node);
-        }
-        file.prepare_open(OpenIntent::Truncate)?;
-        if file.xattr(FILE_CAPABILITIES)?.is_some() {
-            file.remove_xattr(FILE_CAPABILITIES)?;
-        }
-        let attr = file.attr()?;
-        let mut lost = attr.mode & mode::SET_UID;
-        if attr.mode & 0o010 != 0 || !caller::is_in_group(request, attr.gid) {
-            lost |= attr.mode & mode::SET_GID;
-        }
-        if lost != 0 && !caller::is_capable(request, CAP_FSETID) {
-            file.set_attr(&SetAttr { mode: Some(attr.mode & !lost), ..SetAttr::default() })?;
-        }
+        node.as_file()?.prepare_open(OpenIntent::Read)?;
         Ok(node)
     }
 

@@ -106,7 +106,7 @@ fn reply_xattr(result: Result<Vec<u8>>, size: u32, reply: ReplyXattr) {
 
 impl Filesystem for Server {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let needed = InitFlags::FUSE_ATOMIC_O_TRUNC | InitFlags::FUSE_DONT_MASK | InitFlags::FUSE_POSIX_ACL;
+        let needed = InitFlags::FUSE_DONT_MASK | InitFlags::FUSE_POSIX_ACL;
         config.add_capabilities(needed).map_err(|missing| {
             io::Error::new(io::ErrorKind::Unsupported, format!("the kernel's FUSE lacks {missing:?}"))
         })?;
@@ -234,8 +234,8 @@ impl Filesystem for Server {
         self.reply_entry(self.give_name(number.0, &Place { parent: parent.0, name }), parent, reply);
     }
 
-    fn open(&self, request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        match self.prepare(request, number.0, flags.0) {
+    fn open(&self, _: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        match self.prepare(number.0, flags.0) {
             Ok(node) => reply.opened(FileHandle(self.open.open(&node)), FopenFlags::FOPEN_KEEP_CACHE),
             Err(error) => reply.error(errno(error)),
         }
