@@ -224,6 +224,27 @@ fn a_file_is_copied_up_by_its_first_change_and_what_is_cut_off_is_not_copied() {
 }
 
 #[test]
+fn a_listing_leaves_the_content_of_a_parted_link_alone() {
+    let Some(place) = Place::new() else { return };
+    small_firmware(&place);
+    let mounted = place.mount_disk();
+    for name in ["etc/motd", "etc/issue"] {
+        let path = mounted.path(name);
+        // Known to the kernel before it parts from the other.
+        let attr = fs::metadata(&path).unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        file.write_all_at(b"long", 100).unwrap();
+        let mut content = [0; 104];
+        file.read_exact_at(&mut content, 0).unwrap();
+        for entry in fs::read_dir(mounted.path("etc")).unwrap() {
+            let entry = entry.unwrap();
+            entry.metadata().unwrap();
+        }
+        assert!(fs::read(&path).unwrap() == content && content.ends_with(b"long"), "{name} of {}", attr.nlink());
+    }
+}
+
+#[test]
 fn renames_know_their_flags() {
     let Some(place) = Place::new() else { return };
     small_firmware(&place);

@@ -77,7 +77,7 @@ pub(super) fn with_attributes(
                     Err(error) => return Err(error),
                 };
                 let attr = node.attr()?;
-                if !add(table, reply, (name, *next), number, (&node, &attr)) {
+                if !add(table, reply, (name, *next), number, (&node, &attr))? {
                     return Ok(None);
                 }
                 added = true;
@@ -113,21 +113,22 @@ fn add(
     (name, next): (&NameBuf, Cookie),
     parent: u64,
     (node, attr): (&Node, &Attr),
-) -> bool {
+) -> Result<bool> {
     let mut number = table.remember(node, parent);
-    let mut ttl = Described::new(number, attr).shortest();
+    let mut told = Described::new(number, attr);
     if number != attr.ino {
-        // The library takes the number for `d_ino` as well, which must be right. So the kernel is told the number that another
-        // name of the inode has, for no time: it asks again, by name, before it uses it.
+        // The library takes the number for `d_ino` as well, which must be right. So the kernel is told of another inode, with what is
+        // true of that one, for no time: it asks again, by name, before it uses it.
         table.forget(number, 1);
-        (number, ttl) = (attr.ino, Duration::ZERO);
-        table.count(number);
+        number = attr.ino;
+        let other = table.stand_in(number, node, parent);
+        told = Described::new(number, &other.attr().inspect_err(|_| table.forget(number, 1))?);
+        (told.attr_ttl, told.entry_ttl) = (Duration::ZERO, Duration::ZERO);
     }
-    let described = Described::new(number, attr).attr;
     let name = OsStr::from_bytes(name.as_bytes());
-    let full = reply.add(INodeNo(number), next.0, name, &ttl, &described, Generation(0));
+    let full = reply.add(INodeNo(number), next.0, name, &told.shortest(), &told.attr, Generation(0));
     if full {
         table.forget(number, 1);
     }
-    !full
+    Ok(!full)
 }

@@ -80,11 +80,15 @@ impl Table {
         number
     }
 
-    /// The kernel is going to be told a number once more, without a look at its node.
-    pub(crate) fn count(&self, number: u64) {
-        if let Some(known) = self.lock().by_number.get_mut(&number) {
-            known.lookups += 1;
-        }
+    /// The kernel is going to be told `number`, which is not the one that it has for `node`, once more: the node of that
+    /// number, whose attributes are to be told with it. It is `node` itself where no other has the number.
+    pub(crate) fn stand_in(&self, number: u64, node: &Node, parent: u64) -> Node {
+        let identity = node.ops().identity();
+        let mut numbers = self.lock();
+        let unknown = || Known { node: node.clone(), identity, lookups: 0, parent };
+        let known = numbers.by_number.entry(number).or_insert_with(unknown);
+        known.lookups += 1;
+        known.node.clone()
     }
 
     /// A node has moved to another directory.
@@ -114,7 +118,9 @@ impl Table {
             return;
         }
         let gone = numbers.by_number.remove(&number);
-        if let Some(gone) = &gone {
+        if let Some(gone) = &gone
+            && numbers.by_identity.get(&gone.identity) == Some(&number)
+        {
             numbers.by_identity.remove(&gone.identity);
         }
         // The last user of an unlinked inode frees its space: not under this lock.
@@ -149,6 +155,19 @@ mod tests {
         assert!(table.get(number).is_some());
         table.forget(number, 1);
         assert!(table.get(number).is_none());
+    }
+
+    #[test]
+    fn a_number_in_a_listing_stands_for_its_own_node_and_goes_without_it() {
+        let (root, a, b) = nodes();
+        let table = Table::new(root);
+        let (of_a, of_b) = (table.remember(&a, ROOT), table.remember(&b, ROOT));
+        let told = |number| table.stand_in(number, &a, ROOT).id().ino;
+        assert_eq!((told(of_b), told(1000)), (of_b, of_a));
+        table.forget(1000, 1);
+        table.forget(of_b, 1);
+        assert!(table.get(1000).is_none() && table.get(of_b).is_some());
+        assert_eq!(table.remember(&a, ROOT), of_a);
     }
 
     #[test]
