@@ -107,7 +107,6 @@ fn what_is_wrong_is_named() {
         (vec![&"--firmware", &archive, &"--disk", &"/nowhere.img"], "/nowhere.img"),
         (vec![&"--firmware", &archive, &"--ram-upper", &"-o", &"frobnicate=on"], "frobnicate"),
         (vec![&"--firmware", &archive, &"--ram-upper", &"-o", &"lowerdir=/x"], "--firmware"),
-        (vec![&"--firmware", &archive, &"--read-only", &"-o", &"volatile"], "volatile"),
     ] {
         let error = place.try_mount(&arguments).err().unwrap();
         assert!(error.contains(words), "{error}");
