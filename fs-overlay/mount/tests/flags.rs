@@ -123,7 +123,7 @@ fn what_is_protected_stays_as_it_is() {
     refused(fs::remove_file(at("d/new")));
     assert_eq!(fs::read_to_string(at("f")).unwrap(), "firmware");
     assert_eq!(fs::read_to_string(at("log")).unwrap(), "firmware, added");
-    drop(open_before);
+    drop((open_before, log, fd));
     mounted.unmount();
     place.check_image();
 }
