@@ -59,6 +59,33 @@ test!(
 
 test!(
     "syscalls",
+    fn a_socket_gets_a_name_once() {
+        task::run_as_task(kernel_context(), || {
+            let (area, path) = (map(1), b"/tmp/a socket's name\0");
+            put(area, &[1, 0])?;
+            put(area + 2, path)?;
+            let length = 2 + path.len() as u64;
+            let (socket, other) = (call(41, &[1, 1, 0]) as u64, call(41, &[1, 2 | 0o2_000_000, 0]) as u64);
+            ensure_eq!(call(41, &[2, 1, 0]), -97);
+            ensure_eq!(call(41, &[1, 9, 0]), -94);
+            ensure_eq!(call(49, &[socket, area, 1]), -22);
+            ensure_eq!(call(49, &[socket, area, length]), 0);
+            ensure_eq!(call(49, &[socket, area, length]), -22);
+            ensure_eq!(call(49, &[other, area, length]), -98);
+            ensure_eq!(call(1, &[socket, area, 1]), -107);
+            ensure_eq!(call(4, &[area + 2, area + 1000]), 0);
+            // `st_mode` of `struct stat`.
+            let mode = get(area + 1024, 4)?;
+            ensure_eq!(u32::from_ne_bytes([mode[0], mode[1], mode[2], mode[3]]) & 0o170_000, 0o140_000);
+            ensure_eq!(call(2, &[area + 2, 2]), -6);
+            ensure_eq!(call(87, &[area + 2]), 0);
+            Ok(())
+        })?
+    }
+);
+
+test!(
+    "syscalls",
     fn memory_is_mapped_split_moved_and_forgotten() {
         task::run_as_task(kernel_context(), || {
             let area = map(8);

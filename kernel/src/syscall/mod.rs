@@ -20,6 +20,7 @@ mod open;
 mod poll;
 mod process;
 mod signals;
+mod sockets;
 mod sync;
 mod system;
 mod table;

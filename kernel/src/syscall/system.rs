@@ -241,8 +241,3 @@ pub(super) fn personality(_caller: &mut Caller<'_>, persona: u32) -> Answer {
 pub(super) fn absent(_caller: &mut Caller<'_>) -> Answer {
     Err(Errno::ENOSYS.into())
 }
-
-/// `socket(2)`: no family of addresses is there.
-pub(super) fn socket(_caller: &mut Caller<'_>) -> Answer {
-    Err(Errno::EAFNOSUPPORT.into())
-}

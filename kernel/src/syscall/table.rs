@@ -3,7 +3,7 @@
 
 use super::{
     Argument, Caller, attributes, descriptors, directories, encode, futex, ids, io, memory, mounts, names, open, poll,
-    process, signals, sync, system, time, xattr,
+    process, signals, sockets, sync, system, time, xattr,
 };
 use crate::task::SyscallFrame;
 
@@ -104,7 +104,8 @@ table! {
     38 setitimer = signals::setitimer(which, new, old);
     39 getpid = process::getpid();
     40 sendfile = io::sendfile(out, input, offset, count);
-    41 socket = system::socket();
+    41 socket = sockets::socket(family, kind, protocol);
+    49 bind = sockets::bind(fd, address, length);
     56 clone = process::clone(flags, stack, parent_tid, child_tid, tls);
     57 fork = process::fork();
     58 vfork = process::vfork();

@@ -72,6 +72,14 @@ pub trait OpenDevice: Send + Sync {
         PollEvents::POLLIN | PollEvents::POLLOUT | PollEvents::POLLRDNORM | PollEvents::POLLWRNORM
     }
 
+    /// `bind(2)`: `name` makes the socket's name, which it can have once.
+    ///
+    /// # Errors
+    /// `ENOTSOCK` for all that is no socket; `EINVAL` for one that has a name; those of `name`.
+    fn bind(&self, _name: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        Err(Errno::ENOTSOCK.into())
+    }
+
     /// `fsync(2)`.
     ///
     /// # Errors

@@ -72,6 +72,18 @@ impl OpenFile {
         }
     }
 
+    /// `bind(2)`: `name` makes the name.
+    ///
+    /// # Errors
+    /// `EBADF` with `O_PATH`; `ENOTSOCK`, `EINVAL` as [`OpenDevice::bind`](crate::OpenDevice::bind); those of `name`.
+    pub fn bind(&self, name: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        self.not_path()?;
+        match &self.kind {
+            Kind::Device(device) => device.bind(name),
+            _ => Err(Errno::ENOTSOCK.into()),
+        }
+    }
+
     /// `syncfs(2)`.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
-//! Open files that are nowhere in the tree: pipes, and devices opened by their number.
+//! Open files that are nowhere in the tree: pipes, sockets, and devices opened by their number.
 
 use alloc::sync::Arc;
 
 use crate::context::Context;
 use crate::credentials::Credentials;
-use crate::device::DeviceClass;
+use crate::device::{DeviceClass, OpenDevice};
 use crate::fd_table::OnExec;
 use crate::file::{Claim, Kind, OpenFile, Origin};
 use crate::flags::{Fd, OpenFlags};
@@ -48,6 +48,26 @@ impl Namespace {
                 Err(error)
             }
         }
+    }
+
+    /// `socket(2)`: a descriptor of `socket`.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub fn socket(self: &Arc<Self>, ctx: &Context, socket: Arc<dyn OpenDevice>, flags: OpenFlags) -> Result<Fd> {
+        let who = &ctx.credentials;
+        let triple = Triple {
+            kind: FileType::Socket,
+            mode: 0o777,
+            uid: who.uid().file_system,
+            gid: who.gid().file_system,
+            flags: InodeFlags::empty(),
+            listed: None,
+        };
+        let attr = anonymous(self.new_id(), &triple, DeviceNumber::default());
+        let status = OpenFlags::O_RDWR | (flags & OpenFlags::O_NONBLOCK);
+        let file = OpenFile::new(self, who, Origin::Anonymous(attr), Kind::Device(socket), status, Claim::None);
+        ctx.files.install(file, on_exec(flags))
     }
 
     /// Opens a device that may have no node in the tree (the console of the first program).
