@@ -97,7 +97,8 @@ fn what_is_protected_stays_as_it_is() {
     let mut log = append("log").unwrap();
     log.write_all(b", added").unwrap();
     refused(log.set_len(0));
-    let fd = os(rustix::fs::open(bytes(&at("log")), OFlags::RDWR | OFlags::APPEND, Mode::empty())).unwrap();
+    let fd = os(rustix::fs::open(bytes(&at("log")), OFlags::RDWR | OFlags::APPEND | OFlags::CLOEXEC, Mode::empty()))
+        .unwrap();
     let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     refused(os(rustix::fs::fallocate(&fd, punch, 0, 4)));
     os(rustix::fs::fallocate(&fd, FallocateFlags::KEEP_SIZE, 0, 4096)).unwrap();

@@ -145,8 +145,9 @@ impl Handle<'_> {
                 let extent = Extent { block: 0, len: 1, start, state: State::Written };
                 self.remap(&inode, 0, 1, Some(extent), Removed::Keep)?;
                 self.count_blocks(&inode, 1)?;
-                let buffer = self.fs.cache.create(start)?;
-                self.fs.cache.write(&buffer, block::Dirty::Queued(inode.ino))[..target.len()].copy_from_slice(target);
+                // In the log, as Linux has it: nobody syncs a link, so a target that is lost could be told to no one.
+                let buffer = self.create(start, Seal::None)?;
+                self.modify(&buffer, Seal::None, 0..target.len(), |bytes| bytes.copy_from_slice(target));
             }
             _ => {}
         }
