@@ -113,7 +113,7 @@ impl From<FormatError> for Error {
 }
 
 /// Makes an ext4 filesystem on a blank disk: journal, metadata checksums, 64-bit block numbers, flexible groups, an empty
-/// root with `lost+found`. A [mark] comes first, then all but the superblock, then that, then the mark goes, each after a flush:
+/// root with `lost+found`. A mark comes first, then all but the superblock, then that, then the mark goes, each after a flush:
 /// cut off anywhere, the disk is blank, or a filesystem, or begun and counts as blank.
 ///
 /// # Errors
