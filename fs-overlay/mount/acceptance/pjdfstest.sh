@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# pjdfstest, from crates.io, on ext4 by Linux, on Linux's overlayfs over it, and on the mount: every test that passes on Linux's
+# pjdfstest, as cargo installs it, on ext4 by Linux, on Linux's overlayfs over it, and on the mount: every test that passes on Linux's
 # overlayfs must pass here.
 #
 # usage: pjdfstest.sh [PATTERN…]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Test suites that no one here wrote, as the first program: pjdfstest and fsx, from crates.io, over a firmware tar and a disk. Of
+# Test suites that no one here wrote, as the first program: pjdfstest and fsx, as cargo installs them, over a firmware tar and a disk. Of
 # pjdfstest, every test that passes on Linux's overlayfs over the same tree must pass; fsx must find what it wrote. Needs root.
 #
 # usage: suites.sh [PATTERN…]      tests of pjdfstest
