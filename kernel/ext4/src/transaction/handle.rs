@@ -193,14 +193,13 @@ impl<'a> Handle<'a> {
         self.touch_data(inode)
     }
 
-    /// A group to be changed.
+    /// A group to be changed. The superblock's totals are not: a mount counts them, as Linux's and `e2fsck` do, and an unmount writes them.
     pub(crate) fn group(&mut self, group: u32) -> Result<&mut Group> {
         if !self.core.groups[group as usize].dirty {
             let (block, _) = self.fs.geometry.desc_location(group);
             let buffer = self.metadata(block, Seal::None)?;
             self.join(&buffer, Seal::None)?;
             drop(self.fs.cache.write(&buffer, Dirty::Held));
-            self.touch_superblock()?;
             self.core.transaction.groups.push(group);
             self.core.groups[group as usize].dirty = true;
         }
@@ -208,7 +207,7 @@ impl<'a> Handle<'a> {
         Ok(&mut self.core.groups[group as usize])
     }
 
-    /// The superblock changes with this transaction.
+    /// The head of the orphan list changes with this transaction, in the superblock.
     pub(crate) fn touch_superblock(&mut self) -> Result<()> {
         let (block, _) = self.fs.geometry.super_location();
         if !self.core.transaction.buffers.contains_key(&block) {
