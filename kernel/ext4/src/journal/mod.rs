@@ -116,8 +116,9 @@ impl Journal {
     }
 }
 
-/// Takes the journal of `fs` over for writing: from now on the log on the disk begins, empty. Returns the errno, too, that
-/// an earlier mount left in it.
+/// Takes the journal of `fs` over for writing: it is empty, and its superblock says so until the first commit. By then the filesystem's
+/// asks for recovery; the other way around a power cut would leave a log that nobody may replay. Returns the errno, too, that an earlier
+/// mount left in it.
 ///
 /// # Errors
 /// [`MountError::Journal`], [`MountError::JournalFeatures`] for one that cannot be written; [`MountError::Device`].
@@ -135,12 +136,12 @@ pub(crate) fn open(fs: &Ext4) -> Result<(Journal, i32), MountError> {
         log::warn!("ext4: the journal is not empty and not needed: its content is dropped");
         // Numbers of what may be left in it are not used again soon.
         sb.sequence = sb.sequence.wrapping_add(sb.ring());
+        sb.start = 0;
+        device.write_durable(map.sector(0)?, sb.encode())?;
     }
     let is_64bit = geometry.features.incompat.contains(Incompat::BIT64);
     sb.choose_features(geometry.features.has_checksums(), is_64bit)?;
-    sb.start = sb.first;
     let errno = core::mem::take(&mut sb.errno);
-    map.write(device, 0, sb.encode())?;
     let blocks = (SCRATCH.min(fs.cache.limit() / 8) / geometry.block_size).max(LEAST_SCRATCH_BLOCKS);
     let journal = Journal {
         head: sb.first,

@@ -175,6 +175,11 @@ impl Journal {
         if !self.has_room(buffers.len(), revoked.len()) {
             return Err(Error::fault(Errno::EFBIG, "ext4: transaction larger than the journal"));
         }
+        if self.sb.start == 0 {
+            // The first one: with it the log begins.
+            self.sb.start = self.head;
+            self.map.write(&**cache.device(), 0, self.sb.encode())?;
+        }
         let mut writer = Writer {
             cache,
             map: &self.map,
