@@ -11,7 +11,10 @@ use contract::random::Random;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ext4::format::{FormatOptions, format};
 use ext4::{Ext4, MountMode, MountOptions};
-use vfs::{Cookie, DirEntry, DirOps, Expect, FileOps, FileSystem, FsContext, Name, NewKind, NewNode, Timestamp};
+use vfs::{
+    Cookie, DirEntry, DirOps, Expect, FileOps, FileSystem, FsContext, Name, NewKind, NewNode, RenameMode, RenameOp,
+    Timestamp,
+};
 
 const MIB: usize = 1 << 20;
 
@@ -61,6 +64,36 @@ fn names(c: &mut Criterion) {
         b.iter(|| {
             file(&*root, b"short-lived");
             root.remove(name(b"short-lived"), Expect::NonDir).expect("it goes");
+        });
+    });
+}
+
+fn small_changes(c: &mut Criterion) {
+    let (_disk, fs) = fresh(1024);
+    let root = fs.root();
+    let log = file(&*root, b"log");
+    let data = pattern(0, 100);
+    let mut at = 0;
+    c.bench_function("append of 100 bytes", |b| {
+        b.iter(|| {
+            at = if at > 200 << 20 { 0 } else { at };
+            at += log.write_at(at, &data).expect("there is space") as u64;
+        });
+    });
+    for number in 0..5000 {
+        file(&*root, format!("from {number}").as_bytes());
+    }
+    let (mut number, mut there) = (0_u32, false);
+    c.bench_function("rename among 5,000 names", |b| {
+        b.iter(|| {
+            let (from, to) = (format!("from {number}"), format!("to {number}"));
+            let (from, to) = if there { (to, from) } else { (from, to) };
+            let (name, new_name) = (name(from.as_bytes()), name(to.as_bytes()));
+            root.rename(&RenameOp { name, to: &root, new_name, mode: RenameMode::Replace }).expect("it moves");
+            number += 1;
+            if number == 5000 {
+                (number, there) = (0, !there);
+            }
         });
     });
 }
@@ -164,5 +197,5 @@ fn data(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, names, directories, data);
+criterion_group!(benches, names, small_changes, directories, data);
 criterion_main!(benches);

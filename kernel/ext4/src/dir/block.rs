@@ -99,7 +99,8 @@ pub(crate) fn find(bytes: &[u8], name: &[u8]) -> Result<Option<Found>> {
     let mut previous = None;
     for entry in Entries::new(bytes) {
         let entry = entry?;
-        if entry.ino != 0 && entry.name == name {
+        // Names of one directory rather begin alike than end so, and most are of one length.
+        if entry.ino != 0 && entry.name.last() == name.last() && entry.name == name {
             return Ok(Some(Found { offset: entry.offset, previous, ino: entry.ino }));
         }
         previous = Some(entry.offset);

@@ -56,12 +56,15 @@ impl Ext4 {
         let Mapping::Blocks { start, len, state: State::Written } = self.map(dir, block)? else {
             return Err(self.corrupt("ext4: hole in a directory"));
         };
-        if self.cache.get(start).is_none() {
-            // Whoever reads one block of a directory wants its neighbours soon.
-            let ahead = len.min(8).min(self.dir_blocks(dir).saturating_sub(block)).max(1);
-            let _ = self.cache.fill(&[(start, ahead)]);
-        }
-        let buffer = self.cache.read(start).map_err(|error| self.failed(error))?;
+        let buffer = match self.cache.get(start) {
+            Some(buffer) => buffer,
+            None => {
+                // Whoever reads one block of a directory wants its neighbours soon.
+                let ahead = len.min(8).min(self.dir_blocks(dir).saturating_sub(block)).max(1);
+                let _ = self.cache.fill(&[(start, ahead)]);
+                self.cache.read(start).map_err(|error| self.failed(error))?
+            }
+        };
         let seal = if !self.is_indexed(dir) {
             Seal::Directory(dir.seed)
         } else if block == 0 {

@@ -1,6 +1,7 @@
 //! Rename: the plain one, and the overlay's with whiteouts and attributes. One handle, whatever it does.
 
 use alloc::sync::Arc;
+use core::cell::Cell;
 
 use vfs::{Errno, Error, Result, SourceLeft, XattrChange};
 
@@ -45,31 +46,37 @@ impl Ext4 {
 
     /// Renames.
     pub(crate) fn rename(&self, op: &Rename<'_>) -> Result<()> {
-        // The inodes behind both names are locked too: their attributes may change.
+        // Both names are looked up once, by the plan: entries change under the core lock alone, which is held from then on.
+        let sides = Cell::new(None);
+        // The inodes behind them are locked too: their attributes may change.
         let plan = |fs: &Self| {
-            let moved = fs.side(op.from, op.name)?.ok_or(Error::new(Errno::ENOENT, "no such name"))?.inode;
-            let other = fs.side(op.to, op.new_name)?.map(|side| side.inode);
-            Ok(Locks::new([Some(op.from.clone()), Some(op.to.clone()), Some(moved), other]))
+            let moved = fs.side(op.from, op.name)?.ok_or(Error::new(Errno::ENOENT, "no such name"))?;
+            let target = fs.side(op.to, op.new_name)?;
+            let other = target.as_ref().map(|side| side.inode.clone());
+            let locks = Locks::new([Some(op.from.clone()), Some(op.to.clone()), Some(moved.inode.clone()), other]);
+            sides.set(Some((moved, target)));
+            Ok(locks)
         };
-        self.transact_planned(CREDITS, plan, |h| h.rename(op))
+        self.transact_planned(CREDITS, plan, |h| {
+            let (moved, target) = sides.take().ok_or(Error::new(Errno::EIO, "a rename without a plan"))?;
+            h.rename(op, &moved, target)
+        })
     }
 }
 
 impl Handle<'_> {
-    fn rename(&mut self, op: &Rename<'_>) -> Result<()> {
-        let moved = self.fs.side(op.from, op.name)?.ok_or(Error::new(Errno::ENOENT, "no such name"))?;
+    fn rename(&mut self, op: &Rename<'_>, moved: &Side, target: Option<Side>) -> Result<()> {
         self.fs.check_alive(op.to)?;
-        let target = self.fs.side(op.to, op.new_name)?;
         if op.mode == Mode::NoReplace && target.is_some() {
             return Err(Error::new(Errno::EEXIST, "name exists"));
         }
         match (op.mode, target) {
             (Mode::Exchange, None) => Err(Error::new(Errno::ENOENT, "no such name")),
             (mode, Some(target)) if Arc::ptr_eq(&target.inode, &moved.inode) => {
-                self.rename_to_itself(op, &moved, &target, mode)
+                self.rename_to_itself(op, moved, &target, mode)
             }
-            (Mode::Exchange, Some(target)) => self.exchange(op, &moved, &target),
-            (mode, target) => self.move_entry(op, &moved, target.as_ref(), mode),
+            (Mode::Exchange, Some(target)) => self.exchange(op, moved, &target),
+            (mode, target) => self.move_entry(op, moved, target.as_ref(), mode),
         }
     }
 

@@ -118,13 +118,13 @@ impl Handle<'_> {
         let bits = self.fs.geometry.block_bits;
         let first = (offset >> bits) as u32;
         let last = ((offset + len as u64 - 1) >> bits) as u32;
-        let delays = self.delays(inode, last - first + 1)?;
+        let mut delays = None;
         let mut pieces: Vec<Piece> = Vec::new();
         let mut at = first;
         let mut changed = 0;
         while at <= last && changed < STRETCHES {
             let mut taken = 0;
-            match self.map_for_write(inode, at, last - at + 1, delays, &mut taken) {
+            match self.map_for_write(inode, at, last - at + 1, &mut delays, &mut taken) {
                 Ok(piece) => {
                     at += piece.len;
                     changed += usize::from(piece.fresh && !piece.is_newly_delayed());
@@ -147,14 +147,18 @@ impl Handle<'_> {
         let data = &data[..len];
         let now = self.now;
         let end = offset + len as u64;
-        let delays = pieces.iter().any(Piece::is_newly_delayed);
-        if end > size || delays {
+        let new = pieces.iter().filter(|piece| piece.is_newly_delayed());
+        let (new_blocks, stretches) = (new.clone().map(|piece| piece.len).sum(), new.count());
+        if end > size || stretches > 0 {
             self.touch_data(inode)?;
         } else {
             self.touch(inode)?;
         }
-        let new = pieces.iter().filter(|piece| piece.is_newly_delayed());
-        self.check_placing(inode, new.clone().map(|piece| piece.len).sum(), new.count())?;
+        // Neither the tree nor what it is promised changes where all blocks are there.
+        let grows = pieces.iter().any(|piece| piece.fresh);
+        if grows {
+            self.check_placing(inode, new_blocks, stretches)?;
+        }
         if offset > size {
             self.zero_tail(inode, size)?;
         }
@@ -167,7 +171,9 @@ impl Handle<'_> {
             }
         }
         copied?;
-        self.renew_promise(inode);
+        if grows {
+            self.renew_promise(inode);
+        }
         self.update(inode, |record| {
             record.size = record.size.max(end);
             record.mtime = now;
@@ -176,24 +182,28 @@ impl Handle<'_> {
         Ok((offset, len))
     }
 
-    /// Sees to it that `block` has a written block behind it, or is promised one; `want` are wanted. How many blocks were taken is
-    /// told even if it fails.
+    /// Sees to it that `block` has a written block behind it, or is promised one; `want` are wanted, the first hole decides for all whether
+    /// they wait for their place. How many blocks were taken is told even if it fails.
     fn map_for_write(
         &mut self,
         inode: &Arc<Inode>,
         block: u32,
         want: u32,
-        delays: Delays,
+        delays: &mut Option<Delays>,
         taken: &mut u32,
     ) -> Result<Piece> {
-        match self.fs.map_file(inode, block)? {
+        let mapping = self.fs.map_file(inode, block)?;
+        if let (Mapping::Hole { .. }, None) = (&mapping, &delays) {
+            *delays = Some(self.delays(inode, want)?);
+        }
+        match mapping {
             Mapping::Blocks { start, len, state: State::Written } => {
                 Ok(Piece { block, len: len.min(want), start, fresh: false, dirty: Dirty::Queued(inode.ino) })
             }
             Mapping::Delayed { start, len } => {
                 Ok(Piece { block, len: len.min(want), start, fresh: false, dirty: Dirty::Held })
             }
-            Mapping::Hole { len } if delays == Delays::Yes => {
+            Mapping::Hole { len } if *delays == Some(Delays::Yes) => {
                 self.ensure_extents(inode)?;
                 let start = Ext4::unplaced(inode, block);
                 Ok(Piece { block, len: len.min(want), start, fresh: true, dirty: Dirty::Held })
@@ -247,6 +257,11 @@ impl Handle<'_> {
         let end = offset + len as u64;
         let first = (offset & mask != 0 || end - offset < mask).then_some((offset >> bits) as u32);
         let last = (end & mask != 0).then_some((end >> bits) as u32);
+        let one_block = offset >> bits == (end - 1) >> bits;
+        if one_block && pieces.iter().all(|piece| !piece.fresh) {
+            // One block: it is read when its part is copied, and nothing has changed before.
+            return Ok(());
+        }
         for edge in [first, last].into_iter().flatten() {
             let piece = pieces.iter().find(|piece| edge >= piece.block && edge - piece.block < piece.len);
             if let Some(piece) = piece {

@@ -146,6 +146,13 @@ fn has_high_checksum(raw: &[u8]) -> bool {
 }
 
 impl Record {
+    /// As a clone of `other` would be, in the memory of this one.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        let mut raw = core::mem::take(&mut self.raw);
+        raw.clone_from(&other.raw);
+        *self = Self { raw, ..*other };
+    }
+
     /// Parses and checks the record of inode `ino`.
     pub(crate) fn parse(raw: &[u8], geometry: &Geometry, ino: u32) -> Result<Self> {
         let large = raw.len() > OLD_SIZE;

@@ -67,7 +67,10 @@ impl Journal {
 
     /// Whether a transaction of so many blocks of metadata and revoked blocks fits into the log now.
     pub(crate) fn has_room(&self, buffers: usize, revoked: usize) -> bool {
-        self.blocks_of(buffers, revoked).is_some_and(|blocks| blocks < self.sb.ring() - self.used)
+        let left = self.sb.ring() - self.used;
+        // Asked several times for each operation, so that it is not counted exactly where there is plenty.
+        Self::blocks_at_most(buffers, revoked).is_some_and(|blocks| blocks < left)
+            || self.blocks_of(buffers, revoked).is_some_and(|blocks| blocks < left)
     }
 
     /// How many blocks the log has copies of: no transaction revokes more.

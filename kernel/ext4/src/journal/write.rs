@@ -160,6 +160,12 @@ impl Journal {
         u32::try_from(blocks + refills + 2).ok()
     }
 
+    /// No less than [`blocks_of`](Self::blocks_of), without a division. A descriptor has fifteen tags or more in all but the smallest
+    /// journals, whose scratch has [`LEAST_SCRATCH_BLOCKS`](super::LEAST_SCRATCH_BLOCKS).
+    pub(super) fn blocks_at_most(buffers: usize, revoked: usize) -> Option<u32> {
+        u32::try_from(2 * (buffers + revoked) + 6).ok()
+    }
+
     /// Makes a transaction durable: `buffers`, sorted by their numbers, and the blocks that it revokes. File data that it
     /// leads to has been written before; the flush in between makes that durable, too.
     ///
@@ -232,6 +238,7 @@ mod tests {
     use block::{Dirty, MemoryDisk};
     use vfs::{FsContext, Timestamp};
 
+    use super::Journal;
     use crate::format::{FormatOptions, format};
     use crate::{Ext4, MountOptions};
 
@@ -259,6 +266,7 @@ mod tests {
                 journal.empty(&fs.cache).unwrap();
                 let before = journal.used;
                 let counted = journal.blocks_of(count, revoked.len()).unwrap();
+                assert!(counted <= Journal::blocks_at_most(count, revoked.len()).unwrap());
                 journal.commit(&fs.cache, &buffers, &revoked, NOW).unwrap();
                 let taken = journal.used - before;
                 assert!(taken <= counted, "{count} blocks of {block_size}: {taken}, counted {counted}");

@@ -1,6 +1,5 @@
 //! One operation's part in the running transaction.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -174,8 +173,7 @@ impl<'a> Handle<'a> {
             inode.transaction.store(id, Ordering::Relaxed);
         }
         inode.handle.store(self.number, Ordering::Relaxed);
-        let saved = Box::new(inode.record.read().clone());
-        self.core.undo.push(Change::Record(inode.clone(), saved));
+        self.core.undo.push_record(inode);
         Ok(())
     }
 

@@ -36,13 +36,11 @@ impl Ext4 {
         }
         // The worst case must fit into the journal; the memory that it takes is counted once it is taken.
         let crowded = core.transaction.buffers.len() + credits > self.max_buffers(core);
-        if crowded || !self.fits(core, credits + BEYOND_CREDITS) {
-            self.commit(core)?;
+        if !crowded && self.fits(core, credits + BEYOND_CREDITS) {
+            return Ok(());
         }
-        if !self.fits(core, credits + BEYOND_CREDITS) {
-            self.empty_log(core)?;
-        }
-        Ok(())
+        self.commit(core)?;
+        if self.fits(core, credits + BEYOND_CREDITS) { Ok(()) } else { self.empty_log(core) }
     }
 
     /// Whether the running transaction, with its data in place and so many blocks more, fits into what is free of the log. This

@@ -41,11 +41,15 @@ pub(super) enum Change {
     Published(Arc<Inode>),
 }
 
+/// Saved records whose memory is kept: as many as most handles have.
+const SPARE: usize = 4;
+
 /// The changes of the handle that runs. Its memory is kept from one handle to the next.
 #[derive(Default)]
 pub(super) struct UndoLog {
     changes: Vec<Change>,
     bytes: Vec<u8>,
+    spare: Vec<Box<Record>>,
     counters: Counters,
     whiteout: Option<Arc<Inode>>,
 }
@@ -58,7 +62,13 @@ impl UndoLog {
     }
 
     pub(super) fn clear(&mut self) {
-        self.changes.clear();
+        for change in self.changes.drain(..) {
+            if let Change::Record(_, record) = change
+                && self.spare.len() < SPARE
+            {
+                self.spare.push(record);
+            }
+        }
         self.bytes.clear();
         self.whiteout = None;
         if self.bytes.capacity() > 1 << 20 {
@@ -73,6 +83,20 @@ impl UndoLog {
     pub(super) fn push_bytes(&mut self, buffer: &Buffer, offset: usize, old: &[u8]) {
         self.bytes.extend_from_slice(old);
         self.changes.push(Change::Bytes { buffer: buffer.clone(), offset, len: old.len() });
+    }
+
+    /// Saves an inode's record.
+    pub(super) fn push_record(&mut self, inode: &Arc<Inode>) {
+        let record = inode.record.read();
+        let saved = match self.spare.pop() {
+            Some(mut spare) => {
+                spare.copy_from(&record);
+                spare
+            }
+            None => Box::new(record.clone()),
+        };
+        drop(record);
+        self.changes.push(Change::Record(inode.clone(), saved));
     }
 
     /// Ranges of blocks that the handle freed.
