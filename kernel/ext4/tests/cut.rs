@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use block::{Fault, FaultDisk, MemoryDisk};
+use block::{Fault, FaultDisk, MemoryDisk, RecordingDisk, Survival, WriteCache};
 use common::disk::{DEFAULT, MIB, Make, OLD, assert_clean};
 use common::{mount, short};
 use contract::dsl::pattern;
@@ -54,6 +54,49 @@ fn a_removed_file_that_is_cut_in_many_steps_is_an_orphan_once() {
     fs.unmount().unwrap();
     drop(fs);
     assert_clean(&disk, "after an unmount");
+}
+
+#[test]
+fn what_a_cut_takes_is_there_until_the_cut_is() {
+    // What follows in the same transaction: nothing, an append, a write behind the end.
+    let rests: [fn(&dyn FileOps); 3] = [
+        |_| {},
+        |file| assert_eq!(file.append(&[7; 9000]).unwrap().1, 9000),
+        |file| assert_eq!(file.write_at(11_000, &[8; 100]).unwrap(), 100),
+    ];
+    for make in MAKES {
+        for (number, rest) in rests.into_iter().enumerate() {
+            for len in [1, 4097, 5000, 8192] {
+                let disk = make.disk(16 * MIB);
+                let fs = mount(disk.clone());
+                short::file(&*fs, "f", &pattern(1, 10_000)).unwrap();
+                fs.unmount().unwrap();
+                drop(fs);
+                let base = disk.snapshot();
+                let recorder = Arc::new(RecordingDisk::new(disk, WriteCache::Flush));
+                let fs = mount(recorder.clone());
+                let file = short::open(&*fs, "f").unwrap();
+                let from = recorder.position();
+                file.set_len(len).unwrap();
+                rest(&*file);
+                let mut after = vec![0; file.attr().unwrap().size as usize];
+                assert_eq!(file.read_at(0, &mut after).unwrap(), after.len());
+                fs.sync().unwrap();
+                for events in from..=recorder.position() {
+                    for survival in [Survival::Everything, Survival::Nothing, Survival::Some(events as u64)] {
+                        let disk = Arc::new(base.snapshot());
+                        recorder.recording().cut(&*disk, events, survival).unwrap();
+                        let fs = mount(disk);
+                        let file = short::open(&*fs, "f").unwrap();
+                        let mut found = vec![0; file.attr().unwrap().size as usize];
+                        assert_eq!(file.read_at(0, &mut found).unwrap(), found.len());
+                        let whole = found == pattern(1, 10_000) || found == after;
+                        assert!(whole, "{make:?}, rest {number}, cut to {len}: {events} events, {survival:?}");
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -4,15 +4,20 @@
 //! last one has taken it off, [`Inode::cut`] says from where on blocks are still to be freed. Whoever would write to the
 //! file meanwhile, for another thread is at it or a step failed, finishes the cut first.
 //!
+//! A cut in the middle of a block does not change the block on the disk: until the commit the file is as it was, its last bytes
+//! included, so what is left of the block moves to a new one ([`Handle::move_tail`]). Only where there is no space for that, and
+//! without a journal, are the bytes behind the end made zero in place.
+//!
 //! Bytes of the last block behind the end of a file are made zero when it grows past them: after a crash they may be what was
 //! written there and never became part of the file.
 
 use alloc::sync::Arc;
 
+use block::Dirty;
 use vfs::{Errno, Error, Result};
 
-use super::write::CREDITS;
-use crate::extent::Progress;
+use super::write::{CREDITS, Delays};
+use crate::extent::{Mapping, Progress, Removed, State};
 use crate::fs::Ext4;
 use crate::inode::Inode;
 use crate::transaction::Handle;
@@ -81,10 +86,13 @@ impl Handle<'_> {
         if progress == Progress::More {
             self.add_orphan(inode)?;
         }
+        let moved = len < size && self.move_tail(inode, len)?;
         self.check_room()?;
-        // Last, for file data has no way back: nothing fails behind the zeros.
-        let block_end = len.next_multiple_of(1 << bits);
-        self.zero_bytes(inode, len, block_end.min(size))?;
+        if !moved {
+            // Last, for file data has no way back: nothing fails behind the zeros.
+            let block_end = len.next_multiple_of(1 << bits);
+            self.zero_bytes(inode, len, block_end.min(size))?;
+        }
         if len <= size {
             self.fs.drop_delayed(self.core, inode, from);
         }
@@ -92,6 +100,31 @@ impl Handle<'_> {
             *inode.cut.lock() = Some(from);
         }
         Ok(progress)
+    }
+
+    /// Has the block in which the file will end, at `len`, wait for a new place, with zeros behind the end. Whether it does: a block that is
+    /// in no committed file, or has zeros there anyway, need not; and one for which there is no space cannot.
+    fn move_tail(&mut self, inode: &Arc<Inode>, len: u64) -> Result<bool> {
+        let block = (len >> self.fs.geometry.block_bits) as u32;
+        let within = len as usize & (self.fs.geometry.block_size - 1);
+        if within == 0 || self.core.journal.is_none() || !inode.record.read().uses_extents() {
+            return Ok(false);
+        }
+        let Mapping::Blocks { start, state: State::Written, .. } = self.fs.map_file(inode, block)? else {
+            return Ok(false);
+        };
+        let old = self.fs.cache.read(start)?;
+        let is_zero = old.read()[within..].iter().all(|&byte| byte == 0);
+        if is_zero || self.core.transaction.is_fresh(start) || self.delays(inode, 1)? == Delays::No {
+            return Ok(false);
+        }
+        self.check_placing(inode, 1, 1)?;
+        self.remap(inode, block, u64::from(block) + 1, None, Removed::Free)?;
+        self.check_room()?;
+        let new = self.fs.cache.create(Ext4::unplaced(inode, block))?;
+        self.fs.cache.write(&new, Dirty::Held)[..within].copy_from_slice(&old.read()[..within]);
+        self.delay(inode, block, 1);
+        Ok(true)
     }
 
     /// One step of freeing what lies behind the end of a file that [is being cut](Inode::cut), if it is.
