@@ -13,8 +13,8 @@ use core::ops::ControlFlow;
 
 use base::sort;
 use vfs::{
-    Attr, Cookie, DeviceNumber, DirEntry, DirOps, DirSink, Errno, FileOps, FileSystem, FileType, FsContext, Name, Node,
-    NodeId, NodeOps, OpenIntent, Result, StatFs, SymlinkOps, Timestamp,
+    Attr, Cookie, DeviceNumber, DirEntry, DirOps, DirSink, Errno, FileOps, FileSystem, FileType, FsContext, Location,
+    Name, Node, NodeId, NodeOps, OpenIntent, Result, StatFs, SymlinkOps, Timestamp,
 };
 
 use crate::task::{self, process};
@@ -347,5 +347,22 @@ impl SymlinkOps for ProcNode {
             }
             _ => Err(Errno::EINVAL.into()),
         }
+    }
+
+    fn leads_to(&self) -> Result<Option<Location>> {
+        // What another process has is found by its path alone, as far as one's own root and permissions allow.
+        let own = |pid: i32| {
+            let process = process::find(pid).filter(|_| pid == task::current_pid())?;
+            process.shown()
+        };
+        Ok(match self.place {
+            Place::Link(pid, ProcessLink::Cwd) => own(pid).map(|shown| shown.fs.cwd()),
+            Place::Link(pid, ProcessLink::Root) => own(pid).map(|shown| shown.fs.root()),
+            Place::Descriptor(pid, fd) => match own(pid) {
+                Some(shown) => shown.files.get(fd).map_err(|_| Errno::ENOENT)?.location().cloned(),
+                None => None,
+            },
+            _ => None,
+        })
     }
 }

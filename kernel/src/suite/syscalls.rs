@@ -366,6 +366,40 @@ test!(
 
 test!(
     "syscalls",
+    fn a_descriptors_link_in_proc_leads_to_the_file_itself() {
+        task::run_as_task(kernel_context(), || {
+            const TMPFILE_FOR_BOTH: u64 = 0o20_200_002;
+            const AT_FDCWD: u64 = -100_i64 as u64;
+            const AT_SYMLINK_FOLLOW: u64 = 0x400;
+            let memory = map(3);
+            let (named, link, result) = (memory, memory + PAGE, memory + 2 * PAGE);
+            put(link, b"/tmp\0")?;
+            let file = call(2, &[link, TMPFILE_FOR_BOTH, 0o644]);
+            ensure!(file >= 0, "{file}");
+            ensure_eq!(call(1, &[file as u64, link, 4]), 4);
+            put(named, b"/tmp/linked\0")?;
+            put(link, alloc::format!("/proc/self/fd/{file}\0").as_bytes())?;
+            // The link itself is of another filesystem.
+            ensure_eq!(call(265, &[AT_FDCWD, link, AT_FDCWD, named, 0]), -18);
+            ensure_eq!(call(265, &[AT_FDCWD, link, AT_FDCWD, named, AT_SYMLINK_FOLLOW]), 0);
+            ensure_eq!(call(4, &[named, result]), 0);
+            ensure_eq!(get(result + 48, 8)?, 4_u64.to_le_bytes());
+            // Without a name once more, it is still behind its link.
+            ensure_eq!(call(87, &[named]), 0);
+            put(link, alloc::format!("/dev/fd/{file}\0").as_bytes())?;
+            let again = call(2, &[link, 2, 0]);
+            ensure!(again >= 0, "{again}");
+            ensure_eq!(call(0, &[again as u64, result, 16]), 4);
+            ensure_eq!(get(result, 4)?, *b"/tmp");
+            call(3, &[again as u64]);
+            call(3, &[file as u64]);
+            Ok(())
+        })?
+    }
+);
+
+test!(
+    "syscalls",
     fn what_proc_shows_of_a_process_is_its_users() {
         task::run_as_task(kernel_context(), || {
             let memory = map(2);

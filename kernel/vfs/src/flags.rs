@@ -96,7 +96,7 @@ bitflags::bitflags! {
     pub struct ResolveFlags: u64 {
         /// Crossing a mount is `EXDEV`.
         const RESOLVE_NO_XDEV = 0x01;
-        /// Following a magic link of `/proc` is `ELOOP`: there are none.
+        /// Following a link of `/proc` that leads to a file itself is `ELOOP`.
         const RESOLVE_NO_MAGICLINKS = 0x02;
         /// Following any symbolic link is `ELOOP`.
         const RESOLVE_NO_SYMLINKS = 0x04;

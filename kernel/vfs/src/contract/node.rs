@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
 
-use crate::{Attr, DirOps, Errno, ErrorSequence, FileHandle, FileOps, FileType, InodeFlags, Result, SetAttr, XattrSet};
+use crate::{
+    Attr, DirOps, Errno, ErrorSequence, FileHandle, FileOps, FileType, InodeFlags, Location, Result, SetAttr, XattrSet,
+};
 
 /// What programs see an inode as: device and inode number. Names that an overlay will part at copy-up show one number for as long
 /// as they have not parted; which objects are one tells [`NodeOps::identity`].
@@ -232,6 +234,15 @@ pub trait SymlinkOps: NodeOps {
     /// # Errors
     /// `EIO`, `EUCLEAN`.
     fn target(&self) -> Result<Vec<u8>>;
+
+    /// Where following it leads, whatever the target's text says: the file behind a descriptor (`/proc/self/fd/N`), which may have no
+    /// name. Asked of [volatile](FileSystem::is_volatile) filesystems only; `None` for a link that is its text.
+    ///
+    /// # Errors
+    /// `ENOENT` where what it stood for is gone; `EACCES`.
+    fn leads_to(&self) -> Result<Option<Location>> {
+        Ok(None)
+    }
 }
 
 /// A device, named pipe or socket: a name and attributes; what is behind it is not the filesystem's.

@@ -34,6 +34,7 @@ bitflags::bitflags! {
         const CACHED = 128;
         /// No use of the mounts on the way, as `MNT_EXPIRE` counts.
         const EXPIRING = 256;
+        const NO_MAGIC = 512;
     }
 }
 
@@ -44,6 +45,7 @@ impl LookupFlags {
             (ResolveFlags::RESOLVE_IN_ROOT, Self::IN_ROOT),
             (ResolveFlags::RESOLVE_NO_XDEV, Self::NO_XDEV),
             (ResolveFlags::RESOLVE_NO_SYMLINKS, Self::NO_SYMLINKS),
+            (ResolveFlags::RESOLVE_NO_MAGICLINKS, Self::NO_MAGIC),
             (ResolveFlags::RESOLVE_CACHED, Self::CACHED),
         ] {
             self.set(ours, resolve.contains(theirs));

@@ -14,7 +14,7 @@ use crate::mount::Location;
 use crate::namespace::{Namespace, Protection};
 use crate::permission::Verdict;
 use crate::topology::Topology;
-use crate::{Access, Errno, NAME_MAX, Result, permission};
+use crate::{Access, Errno, NAME_MAX, Node, Result, permission};
 
 /// Where a resolution stops.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -156,10 +156,14 @@ impl<'a> Walker<'a> {
         if self.flags.contains(LookupFlags::NO_SYMLINKS) || here.mount.has(MountFlags::MS_NOSYMFOLLOW) {
             return Err(Errno::ELOOP.into());
         }
-        let target = link.target()?;
+        let place = leads_to(link)?;
         self.followed += 1;
         self.links.clear();
         self.at = self.path.len();
+        if let Some(place) = place {
+            return self.jump(place);
+        }
+        let target = link.target()?;
         if target.first() == Some(&b'/') {
             let root = self.root().clone();
             if self.flags.contains(LookupFlags::BENEATH)
@@ -170,6 +174,29 @@ impl<'a> Walker<'a> {
             self.here = Some(root);
         }
         push(&mut self.links, target)
+    }
+
+    /// Moves to where a link leads that is more than its text.
+    fn jump(&mut self, place: Location) -> Result<()> {
+        if self.flags.contains(LookupFlags::NO_MAGIC) {
+            return Err(Errno::ELOOP.into());
+        }
+        let scoped = self.flags.intersects(LookupFlags::BENEATH | LookupFlags::IN_ROOT);
+        let elsewhere = !Arc::ptr_eq(&place.mount, &self.current().mount);
+        if scoped || (self.flags.contains(LookupFlags::NO_XDEV) && elsewhere) {
+            return Err(Errno::EXDEV.into());
+        }
+        self.here = Some(place);
+        Ok(())
+    }
+
+    /// Leaves the link behind that a scan stopped at.
+    fn pass(&mut self) {
+        self.followed += 1;
+        let text = self.links.last().map_or(self.path, |segment| &segment.text);
+        let slashes = text[self.component.1..].iter().take_while(|&&byte| byte == b'/').count();
+        let next = self.component.1 + slashes;
+        consume(&mut self.links, &mut self.at, next);
     }
 
     /// Moves to an entry of the current directory, and onto what is mounted there.
@@ -233,10 +260,16 @@ impl<'a> Walker<'a> {
                 Stop::List(inode) => {
                     inode.access_list()?;
                 }
-                Stop::Target(link) => {
-                    let target = link.target()?;
-                    self.target = Some((link, target));
-                }
+                Stop::Target(link) => match leads_to(&link)? {
+                    Some(place) => {
+                        self.pass();
+                        self.jump(place)?;
+                    }
+                    None => {
+                        let target = link.target()?;
+                        self.target = Some((link, target));
+                    }
+                },
             }
         }
     }
@@ -347,7 +380,10 @@ impl<'a> Walker<'a> {
                 let target = match (child.caching, inode.cached_target(), &*target) {
                     (Caching::Kept, Some(kept), _) => kept.clone(),
                     (Caching::Asked, _, Some((link, read))) if Arc::ptr_eq(link, &child) => read.clone(),
-                    _ => break Stop::Target(child.into_owned()),
+                    _ => {
+                        *component = (begin, begin + len);
+                        break Stop::Target(child.into_owned());
+                    }
                 };
                 *followed += 1;
                 consume(links, at, next);
@@ -378,6 +414,14 @@ impl<'a> Walker<'a> {
             self.here = Some(location);
         }
         Ok(stop)
+    }
+}
+
+/// Where a link leads that is more than its text.
+fn leads_to(link: &Dentry) -> Result<Option<Location>> {
+    match (&link.positive()?.node, link.caching) {
+        (Node::Symlink(node), Caching::Asked) => node.leads_to(),
+        _ => Ok(None),
     }
 }
 
