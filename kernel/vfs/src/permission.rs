@@ -230,7 +230,7 @@ pub(crate) fn xattr(who: &Credentials, inode: &Triple<'_>, name: &[u8], access: 
     if access == XattrAccess::Read && (name.starts_with(b"security.") || name.starts_with(b"system.")) {
         return Ok(());
     }
-    if name == b"security.capability" {
+    if name == FILE_CAPABILITIES {
         return if who.capable(Capabilities::CAP_SETFCAP) { Ok(()) } else { Err(Errno::EPERM.into()) };
     }
     if name.starts_with(b"security.") {

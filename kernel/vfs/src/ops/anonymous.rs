@@ -25,15 +25,7 @@ impl Namespace {
         }
         let pipe = Arc::new(Pipe::default());
         let who = &ctx.credentials;
-        let triple = Triple {
-            kind: FileType::Fifo,
-            mode: 0o600,
-            uid: who.uid().file_system,
-            gid: who.gid().file_system,
-            flags: InodeFlags::empty(),
-            listed: None,
-        };
-        let attr = anonymous(self.new_id(), &triple, DeviceNumber::default());
+        let attr = anonymous(self.new_id(), &owned(who, FileType::Fifo, 0o600), DeviceNumber::default());
         let end = |access: OpenFlags| {
             let flags = access | (flags & status);
             let end = PipeEnd::new(pipe.clone(), self.wait.clone(), flags);
@@ -56,15 +48,7 @@ impl Namespace {
     /// `EMFILE`.
     pub fn socket(self: &Arc<Self>, ctx: &Context, socket: Arc<dyn OpenDevice>, flags: OpenFlags) -> Result<Fd> {
         let who = &ctx.credentials;
-        let triple = Triple {
-            kind: FileType::Socket,
-            mode: 0o777,
-            uid: who.uid().file_system,
-            gid: who.gid().file_system,
-            flags: InodeFlags::empty(),
-            listed: None,
-        };
-        let attr = anonymous(self.new_id(), &triple, DeviceNumber::default());
+        let attr = anonymous(self.new_id(), &owned(who, FileType::Socket, 0o777), DeviceNumber::default());
         let status = OpenFlags::O_RDWR | (flags & OpenFlags::O_NONBLOCK);
         let file = OpenFile::new(self, who, Origin::Anonymous(attr), Kind::Device(socket), status, Claim::None);
         ctx.files.install(file, on_exec(flags))
@@ -91,6 +75,18 @@ impl Namespace {
 /// Whether a descriptor is to be closed by `execve(2)`.
 pub(super) fn on_exec(flags: OpenFlags) -> OnExec {
     if flags.contains(OpenFlags::O_CLOEXEC) { OnExec::Close } else { OnExec::Keep }
+}
+
+/// What the caller owns.
+fn owned(who: &Credentials, kind: FileType, mode: u16) -> Triple<'static> {
+    Triple {
+        kind,
+        mode,
+        uid: who.uid().file_system,
+        gid: who.gid().file_system,
+        flags: InodeFlags::empty(),
+        listed: None,
+    }
 }
 
 /// The attributes of what is nowhere in the tree.
