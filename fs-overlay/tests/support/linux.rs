@@ -8,14 +8,16 @@ use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOp
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::fd::AsRawFd as _;
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, IFlags, Mode, OFlags, RenameFlags, StatxFlags, Timespec, Timestamps, Uid, XattrFlags,
+    AtFlags, CWD, FallocateFlags, FileType, Gid, IFlags, Mode, OFlags, RenameFlags, StatxFlags, Timespec, Timestamps,
+    Uid, XattrFlags,
 };
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::thread::UnshareFlags;
-use vfs::{InodeFlags, Node, RenameMode};
+use vfs::{AllocateMode, InodeFlags, Node, RenameMode};
 
-use super::ops::{Item, ItemKind, Op};
+use super::ops::{ALLOCATED, Item, ItemKind, Op};
 use super::{Description, Detail, OLD, SHOWN_FLAGS, Tree};
 
 /// A path as system calls take it: rustix is used without `std`, see the workspace's manifest.
@@ -52,6 +54,8 @@ impl Linux {
             println!("SKIPPED: no mount namespace to compare with Linux's overlayfs in: {error}");
             return None;
         }
+        // What is made has the mode that it is made with, as on our side.
+        rustix::process::umask(Mode::from_raw_mode(0o022));
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let root = std::env::temp_dir().join(format!("strata-overlay-{}-{count}", std::process::id()));
         fs::create_dir_all(&root).unwrap();
@@ -201,15 +205,21 @@ pub(crate) fn build(root: &Path, items: &[Item]) {
         if !matches!(item.kind, ItemKind::Symlink(_)) {
             rustix::fs::chmod(bytes(&path), mode).unwrap();
         }
-        for (name, value) in &item.xattrs {
+        // What a directory hands down is for what comes later.
+        for (name, value) in item.xattrs.iter().filter(|(name, _)| name != DEFAULT_LIST) {
             rustix::fs::lsetxattr(bytes(&path), &**name, value, XattrFlags::empty()).unwrap();
         }
     }
     for item in items.iter().rev() {
+        for (name, value) in item.xattrs.iter().filter(|(name, _)| name == DEFAULT_LIST) {
+            rustix::fs::lsetxattr(bytes(&root.join(&item.path)), &**name, value, XattrFlags::empty()).unwrap();
+        }
         set_mtime(&root.join(&item.path), OLD.secs, OLD.nanos).unwrap();
     }
     set_mtime(root, OLD.secs, OLD.nanos).unwrap();
 }
+
+const DEFAULT_LIST: &str = "system.posix_acl_default";
 
 fn set_mtime(path: &Path, secs: i64, nanos: u32) -> Result<()> {
     let time = Timespec { tv_sec: secs, tv_nsec: nanos.into() };
@@ -242,11 +252,11 @@ pub(crate) fn apply(root: &Path, op: &Op) -> Result<()> {
     let at = |path: &str| root.join(path);
     match op {
         Op::Mkdir(path) => {
-            fs::create_dir(at(path))?;
-            os(rustix::fs::chmod(bytes(&at(path)), Mode::from_raw_mode(0o755)))?;
+            os(rustix::fs::mkdirat(CWD, bytes(&at(path)), Mode::from_raw_mode(0o755)))?;
         }
         Op::Create(path, data) => {
-            let mut file = OpenOptions::new().write(true).create_new(true).custom_flags(FLAGS).open(at(path))?;
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o644).custom_flags(FLAGS).open(at(path))?;
             file.write_all(data)?;
         }
         Op::Write(path, offset, data) => {
@@ -259,6 +269,27 @@ pub(crate) fn apply(root: &Path, op: &Op) -> Result<()> {
         Op::Truncate(path, len) => {
             refuse_symlink(&at(path))?;
             truncate(&at(path), *len)?;
+        }
+        Op::Allocate(path, mode, offset, len) => {
+            drop(open(&at(path), OpenOptions::new().write(true))?);
+            let file = os(rustix::fs::open(bytes(&at(path)), OFlags::WRONLY, Mode::empty()))?;
+            let mode = match mode {
+                AllocateMode::Extend => FallocateFlags::empty(),
+                AllocateMode::KeepSize => FallocateFlags::KEEP_SIZE,
+                AllocateMode::PunchHole => FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+                AllocateMode::ZeroRange => FallocateFlags::ZERO_RANGE,
+                AllocateMode::ZeroRangeKeepSize => FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE,
+            };
+            os(rustix::fs::fallocate(&file, mode, *offset, *len))?;
+            set_mtime(&at(path), ALLOCATED, 0)?;
+        }
+        Op::Unnamed(path, data) => {
+            let flags = OFlags::WRONLY | OFlags::TMPFILE;
+            let parent = at(path.rsplit_once('/').map_or("", |(parent, _)| parent));
+            let file = os(rustix::fs::open(bytes(&parent), flags, Mode::from_raw_mode(0o644)))?;
+            assert_eq!(os(rustix::io::write(&file, data))?, data.len());
+            let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+            os(rustix::fs::linkat(CWD, &*own, CWD, bytes(&at(path)), AtFlags::SYMLINK_FOLLOW))?;
         }
         Op::Unlink(path) => os(rustix::fs::unlinkat(CWD, bytes(&at(path)), AtFlags::empty()))?,
         Op::Rmdir(path) => os(rustix::fs::unlinkat(CWD, bytes(&at(path)), AtFlags::REMOVEDIR))?,
@@ -462,4 +493,17 @@ pub(crate) fn leaves_a_trace_on_linux(tree: &Tree, op: &Op) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether Linux answers ENODATA, as it does of lower files alone: an access control list is taken away that is not there.
+pub(crate) fn takes_no_list_from_a_lower_file(tree: &Tree, op: &Op) -> bool {
+    let (path, name) = match op {
+        Op::RemoveXattr(path, name) => (path, name),
+        Op::SetXattr(path, name, value) if value.len() == 4 => (path, name),
+        _ => return false,
+    };
+    let is_lower = |node: &Node| !matches!(node, Node::Symlink(_)) && tree.layer(path).starts_with("lower");
+    vfs::acl::is_acl(name.as_bytes())
+        && matches!(tree.find(path), Ok(Some(node)) if is_lower(&node))
+        && tree.xattr(path, name).is_none()
 }

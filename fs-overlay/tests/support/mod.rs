@@ -5,6 +5,7 @@ pub(crate) mod disk;
 pub(crate) mod linux;
 pub(crate) mod ops;
 pub(crate) mod random;
+pub(crate) mod shortest;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use vfs::acl::{self, Acl};
+use vfs::birth::{self, Birth};
 use vfs::{
-    DeviceNumber, DirOps, Errno, Expect, FileType, NewKind, NewNode, Node, OpenIntent, RenameMode, RenameOp, Result,
-    SetAttr, SetTime, Timestamp, XattrMode,
+    AllocateMode, DeviceNumber, DirOps, Errno, Expect, FileType, NewKind, NewNode, Node, OpenIntent, RenameMode,
+    RenameOp, Result, SetAttr, SetTime, Timestamp, XattrMode,
 };
 
 use super::{OLD, Tree, entries, read_all, write_all};
@@ -111,6 +113,10 @@ pub(crate) enum Op {
     OpenTruncate(String, Vec<u8>),
     Append(String, Vec<u8>),
     Truncate(String, u64),
+    /// `fallocate(2)`; then the time is set, for tmpfs leaves that of what it allocates as it is.
+    Allocate(String, AllocateMode, u64, u64),
+    /// A file without a name in the directory of the path (`O_TMPFILE`), written, and given that name by `linkat(2)`.
+    Unnamed(String, Vec<u8>),
     Unlink(String),
     Rmdir(String),
     Rename(String, String, RenameMode),
@@ -134,6 +140,7 @@ impl Op {
             | Self::OpenTruncate(path, _)
             | Self::Append(path, _)
             | Self::Truncate(path, _)
+            | Self::Allocate(path, ..)
             | Self::Chmod(path, _)
             | Self::Chown(path, ..)
             | Self::SetXattr(path, ..)
@@ -152,9 +159,9 @@ pub(crate) fn apply(tree: &Tree, op: &Op) -> Result<()> {
         node => Ok::<Node, vfs::Error>(node),
     };
     match op {
-        Op::Mkdir(path) => tree.mkdir(path),
+        Op::Mkdir(path) => create(tree, path, NewKind::Dir, 0o755).map(drop),
         Op::Create(path, data) => {
-            let node = tree.create(path, &NewNode::new(NewKind::File, 0o644))?;
+            let node = create(tree, path, NewKind::File, 0o644)?;
             write_all(&**node.as_file()?, 0, data)
         }
         Op::Write(path, offset, data) => {
@@ -173,6 +180,21 @@ pub(crate) fn apply(tree: &Tree, op: &Op) -> Result<()> {
             if data.is_empty() { Ok(()) } else { file.append(data).map(drop) }
         }
         Op::Truncate(path, len) => no_follow(path)?.as_file()?.set_len(*len),
+        Op::Allocate(path, mode, offset, len) => {
+            let file = open(tree, path)?;
+            file.prepare_open(OpenIntent::Write)?;
+            file.allocate(*mode, *offset, *len)?;
+            set_times(&*file, ALLOCATED)
+        }
+        Op::Unnamed(path, data) => {
+            let (dir, last) = tree.parent(path)?;
+            let node = with_birth(&*dir, NewKind::File, 0o644, |new| dir.create_unnamed(new))?;
+            write_all(&**node.as_file()?, 0, data)?;
+            if dir.lookup(last)?.is_some() {
+                return Err(Errno::EEXIST.into());
+            }
+            dir.link(last, &node)
+        }
         Op::Unlink(path) => {
             let (dir, last) = tree.parent(path)?;
             dir.remove(last, Expect::NonDir)
@@ -200,14 +222,14 @@ pub(crate) fn apply(tree: &Tree, op: &Op) -> Result<()> {
             dir.link(last, &node)
         }
         Op::Symlink(path, target) => tree.symlink(path, target),
-        Op::Fifo(path) => tree.create(path, &NewNode::new(NewKind::Fifo, 0o644)).map(drop),
+        Op::Fifo(path) => create(tree, path, NewKind::Fifo, 0o644).map(drop),
         Op::Device(path, major, minor) => {
             let device = NewKind::CharDevice(DeviceNumber::new(*major, *minor));
             let (dir, last) = tree.parent(path)?;
             if dir.lookup(last)?.is_some() {
                 return Err(Errno::EEXIST.into());
             }
-            dir.create(last, &NewNode::new(device, 0o600)).map(drop)
+            with_birth(&*dir, device, 0o600, |new| dir.create(last, new)).map(drop)
         }
         Op::Chmod(path, mode) => no_follow(path)?.ops().set_attr(&SetAttr { mode: Some(*mode), ..SetAttr::default() }),
         Op::Chown(path, uid, gid) => {
@@ -220,6 +242,8 @@ pub(crate) fn apply(tree: &Tree, op: &Op) -> Result<()> {
             }
             node.ops().set_attr(&change)
         }
+        Op::SetXattr(path, name, value) if acl::is_acl(name.as_bytes()) => set_list(&tree.get(path)?, name, value),
+        Op::RemoveXattr(path, name) if acl::is_acl(name.as_bytes()) => set_list(&tree.get(path)?, name, b""),
         Op::SetXattr(path, name, value) => {
             let node = tree.get(path)?;
             if name.starts_with("user.") && !matches!(node, Node::File(_) | Node::Dir(_)) {
@@ -234,11 +258,58 @@ pub(crate) fn apply(tree: &Tree, op: &Op) -> Result<()> {
             }
             node.ops().remove_xattr(name.as_bytes())
         }
-        Op::SetMtime(path, secs) => {
-            let time = Some(SetTime::At(Timestamp::from_secs(*secs)));
-            tree.get(path)?.ops().set_attr(&SetAttr { atime: time, mtime: time, ..SetAttr::default() })
-        }
+        Op::SetMtime(path, secs) => set_times(tree.get(path)?.ops(), *secs),
         Op::Remount => Ok(()),
+    }
+}
+
+/// The time that a file gets which was allocated to, in seconds.
+pub(crate) const ALLOCATED: i64 = 77;
+
+fn set_times(node: &dyn vfs::NodeOps, secs: i64) -> Result<()> {
+    let time = Some(SetTime::At(Timestamp::from_secs(secs)));
+    node.set_attr(&SetAttr { atime: time, mtime: time, ..SetAttr::default() })
+}
+
+/// Makes something by root with what its directory hands down, as the kernel does for a filesystem.
+fn create(tree: &Tree, path: &str, kind: NewKind<'_>, mode: u16) -> Result<Node> {
+    let (dir, last) = tree.parent(path)?;
+    with_birth(&*dir, kind, mode, |new| dir.create(last, new))
+}
+
+fn with_birth(
+    dir: &dyn DirOps,
+    kind: NewKind<'_>,
+    mode: u16,
+    make: impl FnOnce(&NewNode<'_>) -> Result<Node>,
+) -> Result<Node> {
+    let (above, default) = (dir.attr()?, Acl::of(dir, acl::DEFAULT)?);
+    let parent = birth::Parent { mode: above.mode, gid: above.gid, default: default.as_ref() };
+    let asked = birth::Asked { kind: kind.file_type(), mode, umask: 0, gid: 0 };
+    let born = Birth::new(&parent, &asked, || true)?;
+    make(&NewNode { kind, mode: born.mode, uid: 0, gid: born.gid, xattrs: &born.xattrs() })
+}
+
+/// Sets an access control list, or takes it away if there is no entry in it, as the kernel does for a filesystem.
+fn set_list(node: &Node, name: &str, value: &[u8]) -> Result<()> {
+    // What is no whole list is refused first, what is an impossible one last.
+    let entries = value.len().checked_sub(4).unwrap_or_default();
+    if entries % 8 != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    match node {
+        Node::Symlink(_) => return Err(Errno::EOPNOTSUPP.into()),
+        Node::Dir(_) => {}
+        _ if name.as_bytes() != acl::DEFAULT => {}
+        _ if entries > 0 => return Err(Errno::EACCES.into()),
+        _ => return Ok(()),
+    }
+    match Acl::parse(value)? {
+        Some(_) => node.ops().set_xattr(name.as_bytes(), value, XattrMode::Set),
+        None => match node.ops().remove_xattr(name.as_bytes()) {
+            Err(error) if error.errno() == Errno::ENODATA => Ok(()),
+            result => result,
+        },
     }
 }
 

@@ -1,27 +1,27 @@
 //! Random layers and sequences of operations, as strategies of proptest: a sequence that fails is made as short as it can be.
 
-use std::any::Any;
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use proptest::strategy::{NewTree, ValueTree};
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use vfs::RenameMode;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, TestRunner};
+use vfs::acl::{Acl, Entry, Tag};
+use vfs::{AllocateMode, RenameMode};
 
 use super::ops::{Item, ItemKind, Op};
+pub(crate) use super::shortest::Verdict;
+use super::shortest::{self, Sequence, generator};
 
 const NAMES: &[&str] = &["a", "b", "c", "d", "e"];
 const XATTRS: &[&str] = &["user.x", "user.y", "trusted.t", "trusted.overlay.foo", "trusted.overlay.opaque"];
 
+const LISTS: &[&str] = &["system.posix_acl_access", "system.posix_acl_default"];
+
 /// How deep directories of a layer are.
 const DEPTH: u32 = 3;
-/// Shrinking ends after so many runs, or this time: each run mounts anew.
-const SHRINK_RUNS: u32 = 1500;
-const SHRINK_MILLISECONDS: u32 = 90_000;
 
 /// Layers, topmost first, and what is done on them.
 #[derive(Clone)]
@@ -65,14 +65,54 @@ struct Attributes {
     owner: (u32, u32),
     user: Option<u8>,
     is_trusted: bool,
+    /// An access control list, and whether a directory hands it down.
+    list: Option<(Acl, bool)>,
 }
 
 type Entries = Vec<(&'static str, Draft, Attributes)>;
 
 fn attributes() -> impl Strategy<Value = Attributes> {
     let user = prop_oneof![3 => Just(None), 1 => (b'0'..=b'9').prop_map(Some)];
-    (0o600..0o700_u16, (0..3_u32, 0..3_u32), user, prop::bool::weighted(0.125))
-        .prop_map(|(mode, owner, user, is_trusted)| Attributes { mode, owner, user, is_trusted })
+    let list = prop_oneof![7 => Just(None), 1 => (full_list(), any::<bool>()).prop_map(Some)];
+    (0o600..0o700_u16, (0..3_u32, 0..3_u32), user, prop::bool::weighted(0.125), list)
+        .prop_map(|(mode, owner, user, is_trusted, list)| Attributes { mode, owner, user, is_trusted, list })
+}
+
+fn entry(tag: Tag, perm: u16, id: u32) -> Entry {
+    Entry { tag, perm, id: if tag.is_named() { id } else { u32::MAX } }
+}
+
+/// An access control list that says more than a mode.
+fn full_list() -> impl Strategy<Value = Acl> {
+    (0..0o1000_u16, 0..0o1000_u16, 1..4_u32).prop_map(|(mode, named, id)| {
+        let entries = [
+            entry(Tag::UserObj, 6 | mode >> 6, 0),
+            entry(Tag::User, named >> 6, id),
+            entry(Tag::GroupObj, named >> 3 & 7, 0),
+            entry(Tag::Group, named & 7, id),
+            entry(Tag::Mask, mode >> 3 & 7, 0),
+            entry(Tag::Other, mode & 7, 0),
+        ];
+        Acl::new(entries.to_vec()).unwrap()
+    })
+}
+
+/// The value of an access control list, among them one that is but a mode, one without entries, and some that are none.
+fn list_value() -> impl Strategy<Value = Vec<u8>> {
+    let value = |list: Acl| list.to_value().unwrap();
+    prop_oneof![
+        6 => full_list().prop_map(value),
+        2 => (0..0o1000_u16).prop_map(move |mode| {
+            let tags = [Tag::UserObj, Tag::GroupObj, Tag::Other];
+            let perms = [mode >> 6, mode >> 3 & 7, mode & 7];
+            let entries = tags.into_iter().zip(perms).map(|(tag, perm)| entry(tag, perm, 0));
+            value(Acl::new(entries.collect()).unwrap())
+        }),
+        1 => Just(vec![2, 0, 0, 0]),
+        // Without its last entry, that for others.
+        1 => full_list().prop_map(move |list| value(list)[..44].to_vec()),
+        1 => full_list().prop_map(move |list| value(list)[..43].to_vec()),
+    ]
 }
 
 fn entries_of(depth: u32, is_above: bool) -> BoxedStrategy<Entries> {
@@ -127,6 +167,16 @@ fn place(path: &str, entries: &Entries, items: &mut Vec<Item>) {
         if attributes.is_trusted && !matches!(kind, ItemKind::Whiteout | ItemKind::HardLink(_)) {
             xattrs.push(("trusted.t".into(), b"t".to_vec()));
         }
+        match &attributes.list {
+            Some((list, true)) if matches!(kind, ItemKind::Dir) => {
+                xattrs.push((LISTS[1].into(), list.to_value().unwrap()))
+            }
+            Some((list, _)) if !matches!(kind, ItemKind::Symlink(_) | ItemKind::Whiteout | ItemKind::HardLink(_)) => {
+                xattrs.push((LISTS[0].into(), list.to_value().unwrap()));
+                mode = mode & !0o777 | list.mode_bits();
+            }
+            _ => {}
+        }
         if is_opaque {
             xattrs.push(("trusted.overlay.opaque".into(), b"y".to_vec()));
         }
@@ -171,9 +221,15 @@ fn rename(mode: RenameMode) -> impl Strategy<Value = Op> {
     paths().prop_map(move |(from, to)| Op::Rename(from, to, mode))
 }
 
+/// What `fallocate(2)` does, of what tmpfs can do.
+fn allocation() -> impl Strategy<Value = AllocateMode> {
+    select(&[AllocateMode::Extend, AllocateMode::KeepSize, AllocateMode::PunchHole][..])
+}
+
 /// An operation; its paths need not exist.
 fn op() -> BoxedStrategy<Op> {
     let attribute = || select(XATTRS).prop_map(str::to_string);
+    let list = || select(LISTS).prop_map(str::to_string);
     prop_oneof![
         8 => path().prop_map(Op::Mkdir),
         7 => (path(), data()).prop_map(|(path, data)| Op::Create(path, data)),
@@ -181,6 +237,9 @@ fn op() -> BoxedStrategy<Op> {
         3 => (path(), data()).prop_map(|(path, data)| Op::OpenTruncate(path, data)),
         3 => (path(), data()).prop_map(|(path, data)| Op::Append(path, data)),
         3 => (path(), 0..25_u64).prop_map(|(path, len)| Op::Truncate(path, len)),
+        3 => (path(), allocation(), 0..9000_u64, 1..9000_u64)
+            .prop_map(|(path, mode, offset, len)| Op::Allocate(path, mode, offset, len)),
+        3 => (path(), data()).prop_map(|(path, data)| Op::Unnamed(path, data)),
         8 => path().prop_map(Op::Unlink),
         8 => path().prop_map(Op::Rmdir),
         17 => rename(RenameMode::Replace),
@@ -194,99 +253,12 @@ fn op() -> BoxedStrategy<Op> {
         3 => (path(), 0..4_u32, 0..4_u32).prop_map(|(path, uid, gid)| Op::Chown(path, uid, gid)),
         5 => (path(), attribute(), data()).prop_map(|(path, name, value)| Op::SetXattr(path, name, value)),
         3 => (path(), attribute()).prop_map(|(path, name)| Op::RemoveXattr(path, name)),
+        4 => (path(), list(), list_value()).prop_map(|(path, name, value)| Op::SetXattr(path, name, value)),
+        1 => (path(), list()).prop_map(|(path, name)| Op::RemoveXattr(path, name)),
         3 => (path(), 0..1000_i64).prop_map(|(path, secs)| Op::SetMtime(path, secs)),
         1 => Just(Op::Remount),
     ]
     .boxed()
-}
-
-/// So many operations.
-#[derive(Debug)]
-struct Sequence {
-    op: BoxedStrategy<Op>,
-    len: usize,
-}
-
-impl Strategy for Sequence {
-    type Tree = Shrinking;
-    type Value = Vec<Op>;
-
-    fn new_tree(&self, runner: &mut TestRunner) -> NewTree<Self> {
-        let ops = (0..self.len).map(|_| self.op.new_tree(runner)).collect::<Result<Vec<_>, _>>()?;
-        let run = ops.len().div_ceil(2);
-        Ok(Shrinking { ops, run, at: 0, left_out: Vec::new(), is_shorter: false, changed: 0 })
-    }
-}
-
-/// A sequence that gets shorter: runs of operations are left out, long ones first, as long as it goes on failing; then each
-/// operation that is left is made simpler. Proptest's own vectors leave out one element after the other, once.
-struct Shrinking {
-    ops: Vec<Box<dyn ValueTree<Value = Op>>>,
-    /// How many are left out together; 0 when all of that is done.
-    run: usize,
-    /// Where.
-    at: usize,
-    /// What was left out there just now.
-    left_out: Vec<Box<dyn ValueTree<Value = Op>>>,
-    /// Whether anything was since `at` was 0.
-    is_shorter: bool,
-    /// Which operation is made simpler.
-    changed: usize,
-}
-
-impl Shrinking {
-    /// Leaves out what is next; `false` at the end.
-    fn leave_out(&mut self) -> bool {
-        let end = self.ops.len().min(self.at + self.run);
-        self.left_out = self.ops.drain(self.at.min(end)..end).collect();
-        !self.left_out.is_empty()
-    }
-}
-
-impl ValueTree for Shrinking {
-    type Value = Vec<Op>;
-
-    fn current(&self) -> Vec<Op> {
-        self.ops.iter().map(|op| op.current()).collect()
-    }
-
-    fn simplify(&mut self) -> bool {
-        self.is_shorter |= !self.left_out.is_empty();
-        self.left_out.clear();
-        while self.run > 0 {
-            if self.leave_out() {
-                return true;
-            }
-            // What could not be left out may have become superfluous.
-            if !(self.run == 1 && self.is_shorter) {
-                self.run /= 2;
-            }
-            (self.at, self.is_shorter) = (0, false);
-        }
-        while let Some(op) = self.ops.get_mut(self.changed) {
-            if op.simplify() {
-                return true;
-            }
-            self.changed += 1;
-        }
-        false
-    }
-
-    fn complicate(&mut self) -> bool {
-        if self.run == 0 {
-            return self.ops.get_mut(self.changed).is_some_and(|op| op.complicate());
-        }
-        if self.left_out.is_empty() {
-            return false;
-        }
-        let needed = std::mem::take(&mut self.left_out);
-        let count = needed.len();
-        self.ops.splice(self.at..self.at, needed);
-        self.at += count;
-        // That fails as before: the next is tried at once.
-        self.leave_out();
-        true
-    }
 }
 
 /// One to three layers and so many operations, which are made fewer first.
@@ -298,44 +270,9 @@ fn case(operations: usize) -> impl Strategy<Value = Case> {
     })
 }
 
-/// What a run tells: how many operations it compared, or `None` where there is nothing to compare with; else what is wrong.
-pub(crate) type Verdict = Result<Option<u64>, String>;
-
-/// Makes up a case of so many operations and has it judged, on a thread of its own. One that fails is told as short as it can be made.
+/// Makes up a case of so many operations and has it judged.
 pub(crate) fn judge(seed: u64, operations: u64, run: impl Fn(&Case) -> Verdict + Sync) -> Option<u64> {
-    let config = Config {
-        cases: 1,
-        failure_persistence: None,
-        max_shrink_iters: SHRINK_RUNS,
-        max_shrink_time: SHRINK_MILLISECONDS,
-        ..Config::default()
-    };
-    let mut runner = TestRunner::new_with_rng(config, generator(seed));
-    let compared = Cell::new(None);
-    // A thread for each: its mount namespace goes with it.
-    let on_a_thread = |case: &Case| {
-        std::thread::scope(|scope| scope.spawn(|| run(case)).join()).unwrap_or_else(|panic| Err(text_of(&*panic)))
-    };
-    let result = runner.run(&case(usize::try_from(operations).unwrap()), |case| {
-        compared.set(on_a_thread(&case).map_err(TestCaseError::fail)?);
-        Ok(())
-    });
-    if let Err(error) = result {
-        let (reason, case) = match error {
-            TestError::Fail(reason, case) => (reason, format!("{case:?}")),
-            TestError::Abort(reason) => (reason, String::new()),
-        };
-        panic!("{reason}\nmade as short as it could be:\n{case}replay with STRATA_SEED={seed} STRATA_OPS={operations}");
-    }
-    compared.get()
-}
-
-fn text_of(panic: &(dyn Any + Send)) -> String {
-    match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
-        (Some(text), _) => text.clone(),
-        (None, Some(text)) => (*text).to_string(),
-        (None, None) => "a panic without words".to_string(),
-    }
+    shortest::judge(&case(usize::try_from(operations).unwrap()), seed, operations, run)
 }
 
 /// Makes up layers and operations one by one, for tests whose threads or sides take them as they come.
@@ -356,10 +293,4 @@ impl Source {
     pub(crate) fn op(&mut self) -> Op {
         self.ops.new_tree(&mut self.runner).unwrap().current()
     }
-}
-
-fn generator(seed: u64) -> TestRng {
-    let mut bytes = [0x5a; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)
 }
