@@ -174,7 +174,11 @@ impl Filesystem for Server {
 
     fn readlink(&self, _: &Request, number: INodeNo, reply: ReplyData) {
         let target = self.node(number.0).and_then(|node| match &node {
-            Node::Symlink(link) => link.target(),
+            Node::Symlink(link) => {
+                let target = link.target()?;
+                link.note_access();
+                Ok(target)
+            }
             _ => Err(Errno::EINVAL.into()),
         });
         match target {
