@@ -163,8 +163,14 @@ impl fmt::Display for MountError {
 
 impl core::error::Error for MountError {}
 
-/// What was said of `redirect_dir`, for `userxattr` forbids to say anything but off.
-type SaidRedirect<'a> = Option<&'a [u8]>;
+/// What was said, beside what it means.
+#[derive(Default)]
+struct Said<'a> {
+    /// Of `redirect_dir`: `userxattr` forbids to say anything but off.
+    redirect: Option<&'a [u8]>,
+    /// Whether `lowerdir` told all lower layers.
+    lowerdir: bool,
+}
 
 impl MountOptions {
     /// Reads options separated by commas. `\` takes the next byte as it is: `\,` in any value, `\:` in `lowerdir`.
@@ -174,17 +180,17 @@ impl MountOptions {
     /// `EINVAL` for an option that is unknown, malformed, in conflict with another, or not supported yet.
     pub fn parse(text: &[u8]) -> Result<Self, MountError> {
         let mut parsed = Self::default();
-        let mut redirect = None;
+        let mut said = Said::default();
         for option in split(text, b',') {
             if !option.is_empty() {
-                parsed.option(option, &mut redirect)?;
+                parsed.option(option, &mut said)?;
             }
         }
-        parsed.verify(redirect)?;
+        parsed.verify(&said)?;
         Ok(parsed)
     }
 
-    fn option<'a>(&mut self, option: &'a [u8], redirect: &mut SaidRedirect<'a>) -> Result<(), MountError> {
+    fn option<'a>(&mut self, option: &'a [u8], said: &mut Said<'a>) -> Result<(), MountError> {
         let refuse = |reason| Err(MountError::new(Errno::EINVAL, option, reason));
         let (key, value) = match option.iter().position(|&byte| byte == b'=') {
             Some(at) => (&option[..at], Some(&option[at + 1..])),
@@ -195,7 +201,11 @@ impl MountOptions {
             _ => Err(MountError::new(Errno::EINVAL, option, "a path is missing")),
         };
         match (key, value) {
-            (b"lowerdir", Some(value)) => (self.lowers, self.options.data_only) = lower_paths(option, value)?,
+            (b"lowerdir", Some(value)) => {
+                (self.lowers, self.options.data_only) = lower_paths(option, value)?;
+                said.lowerdir = true;
+            }
+            (b"lowerdir+" | b"datadir+", _) if said.lowerdir => return refuse("cannot follow lowerdir"),
             (b"lowerdir+", _) if self.options.data_only > 0 => {
                 return refuse("a lower layer cannot follow a data-only one");
             }
@@ -214,7 +224,7 @@ impl MountOptions {
                     b"nofollow" => RedirectMode::Refuse,
                     _ => return refuse("must be on, off, follow or nofollow"),
                 };
-                *redirect = Some(value);
+                said.redirect = Some(value);
             }
             (b"fsync", Some(value)) => {
                 self.options.sync = match value {
@@ -256,7 +266,7 @@ impl MountOptions {
         Ok(())
     }
 
-    fn verify(&mut self, redirect: SaidRedirect<'_>) -> Result<(), MountError> {
+    fn verify(&mut self, said: &Said<'_>) -> Result<(), MountError> {
         if self.lowers.is_empty() {
             return Err(MountError::new(Errno::EINVAL, b"lowerdir", "missing"));
         }
@@ -287,19 +297,11 @@ impl MountOptions {
                 return refuse(b"metacopy=on", "needs redirect_dir=on");
             }
         }
-        if self.options.data_only > 0 {
-            if self.options.metacopy == MetacopyMode::Refuse {
-                return refuse(b"metacopy=off", "conflicts with data-only lower layers");
-            }
-            if self.options.redirect == RedirectMode::Refuse || self.options.xattrs == XattrClass::User {
-                return refuse(b"lowerdir", "data-only lower layers need redirects");
-            }
-        }
         if self.options.redirect == RedirectMode::Refuse || self.options.xattrs == XattrClass::User {
             self.options.metacopy = MetacopyMode::Refuse;
         }
         if self.options.xattrs == XattrClass::User {
-            match redirect {
+            match said.redirect {
                 None | Some(b"off" | b"nofollow") => self.options.redirect = RedirectMode::Refuse,
                 Some(_) => {
                     return Err(MountError::new(Errno::EINVAL, b"redirect_dir", "conflicts with userxattr"));
@@ -404,6 +406,8 @@ mod tests {
     fn lower_layers_can_be_added_one_by_one() {
         let parsed = MountOptions::parse(b"lowerdir+=/a:b,lowerdir+=/c").unwrap();
         assert_eq!(parsed.lowers, [Box::from(&b"/a:b"[..]), Box::from(&b"/c"[..])]);
+        let parsed = MountOptions::parse(b"lowerdir+=/a,datadir+=/b,lowerdir=/c").unwrap();
+        assert_eq!((parsed.lowers, parsed.options.data_only), (std::vec![Box::from(&b"/c"[..])], 0));
     }
 
     #[test]
@@ -439,6 +443,10 @@ mod tests {
             assert_eq!(lowers, [&b"/a"[..], b"/b", b"/c", b"/d"]);
             assert_eq!((parsed.options.data_only, parsed.options.metacopy), (2, MetacopyMode::Follow));
         }
+        for said in ["metacopy=off", "redirect_dir=nofollow", "userxattr"] {
+            let text = std::format!("lowerdir=/a::/b,{said}");
+            assert_eq!(MountOptions::parse(text.as_bytes()).unwrap().options.data_only, 1, "{said}");
+        }
     }
 
     #[test]
@@ -459,11 +467,8 @@ mod tests {
                 "overlay: lowerdir+=/c: a lower layer cannot follow a data-only one (EINVAL)",
             ),
             ("datadir+=/b", "overlay: datadir+=/b: needs a lower layer above it (EINVAL)"),
-            ("lowerdir=/a::/b,metacopy=off", "overlay: metacopy=off: conflicts with data-only lower layers (EINVAL)"),
-            (
-                "lowerdir=/a::/b,redirect_dir=nofollow",
-                "overlay: lowerdir: data-only lower layers need redirects (EINVAL)",
-            ),
+            ("lowerdir=/a,lowerdir+=/b", "overlay: lowerdir+=/b: cannot follow lowerdir (EINVAL)"),
+            ("lowerdir=/a,datadir+=/b", "overlay: datadir+=/b: cannot follow lowerdir (EINVAL)"),
             ("lowerdir=/a,metacopy=on,userxattr", "overlay: metacopy=on: conflicts with userxattr (EINVAL)"),
             (
                 "lowerdir=/a,upperdir=/u,workdir=/w,metacopy=on,redirect_dir=off",
