@@ -147,9 +147,23 @@ impl Shared {
     /// # Errors
     /// `EPERM` under `metacopy=off`; `EIO`, `EINVAL` for attributes that are broken; those of the layer.
     pub(crate) fn metacopy_of(&self, node: &Node) -> Result<Option<Option<Redirect>>> {
+        self.metacopy_above(node, &[])
+    }
+
+    /// The same of a file above which of all layers `data_only` alone are left to have its data. Those are followed into whatever the
+    /// options say: they are there for nothing else.
+    ///
+    /// # Errors
+    /// Those of [`metacopy_of`](Self::metacopy_of).
+    pub(crate) fn metacopy_above(
+        &self,
+        node: &Node,
+        data_only: &[Arc<dyn vfs::DirOps>],
+    ) -> Result<Option<Option<Redirect>>> {
         let Node::File(file) = node else { return Ok(None) };
         let Some(value) = xattr::of_layer(&**file, self.names.metacopy)? else { return Ok(None) };
-        if self.options.metacopy == MetacopyMode::Refuse || self.options.redirect == RedirectMode::Refuse {
+        let refuses = self.options.metacopy == MetacopyMode::Refuse || self.options.redirect == RedirectMode::Refuse;
+        if refuses && data_only.is_empty() {
             return Err(Error::fault(Errno::EPERM, "overlay: a metacopy file that metacopy=off refuses"));
         }
         check_metacopy(&value)?;

@@ -135,7 +135,8 @@ impl<'a> Search<'a> {
                 None => {}
                 Some(LayerEntry::Whiteout) => break,
                 Some(LayerEntry::Leaf(node)) if wants_data || (above == Above::Nothing && dirs.is_empty()) => {
-                    let redirect = fs.metacopy_of(&node)?;
+                    let data_only = if next < fs.lowers.len() { &[][..] } else { &*fs.data_only };
+                    let redirect = fs.metacopy_above(&node, data_only)?;
                     match (redirect, wants_data) {
                         (None, true) => {
                             if let Node::File(file) = node {

@@ -291,6 +291,33 @@ fn a_data_only_layer_gives_data_and_no_names() {
 }
 
 #[test]
+fn a_data_only_layer_is_followed_into_whatever_the_options_say_but_no_other() {
+    let refuse = Options { metacopy: MetacopyMode::Refuse, redirect: fs_overlay::RedirectMode::Refuse, ..DEFAULT };
+    let user = Options { xattrs: fs_overlay::XattrClass::User, ..refuse };
+    for (options, class) in [(refuse, "trusted"), (user, "user")] {
+        let top = |t: &Tree| {
+            t.put("a", "").unwrap();
+            t.set_xattr("a", &format!("{class}.overlay.metacopy"), b"").unwrap();
+            t.set_xattr("a", &format!("{class}.overlay.redirect"), b"/blob").unwrap();
+        };
+        let data = |t: &Tree| t.put("blob", "data").unwrap();
+        let mut rig = Rig::new(Options { data_only: 1, ..options }, &[&top, &data]);
+        for _ in 0..2 {
+            assert_eq!(rig.tree().read("a").unwrap(), "data");
+            rig.remount(rig.options);
+        }
+        chmod(&rig.tree(), "a", 0o400);
+        rig.remount(rig.options);
+        assert_eq!((rig.tree().read("a").unwrap(), rig.raw().read("a").unwrap()), ("data".into(), "data".into()));
+        // With another layer between, and where it is no data-only one.
+        let rig = Rig::new(Options { data_only: 1, ..options }, &[&top, &|_| {}, &data]);
+        assert_eq!(rig.tree().find("a").unwrap_err(), Errno::EPERM);
+        let rig = Rig::new(options, &[&top, &data]);
+        assert_eq!(rig.tree().find("a").unwrap_err(), Errno::EPERM);
+    }
+}
+
+#[test]
 fn a_failure_while_a_file_becomes_whole_leaves_it_as_it_was() {
     for errno in [Errno::EIO, Errno::ENOSPC] {
         for nth in 1.. {
