@@ -251,3 +251,48 @@ fn the_working_directory_has_its_new_name_right_after_a_rename() {
     // What is below it is found from there.
     assert!(world.open(&user, "f", OpenFlags::O_RDONLY).is_ok());
 }
+
+#[test]
+fn a_directory_that_could_not_be_removed_is_still_the_working_directory() {
+    let world = World::new(|lower| {
+        lower.mkdir("d").unwrap();
+        lower.mkdir("d/full").unwrap();
+        lower.put("d/full/f", "").unwrap();
+    });
+    world.ns.chdir(&world.root, b"/d/full").unwrap();
+    let rmdir = world.ns.unlinkat(&world.root, AT_FDCWD, b"../full", AtFlags::AT_REMOVEDIR);
+    assert_eq!(errno(rmdir), Some(Errno::ENOTEMPTY));
+    assert_eq!(world.ns.getcwd(&world.root).unwrap(), b"/d/full");
+    assert!(world.open(&world.root, "f", OpenFlags::O_RDONLY).is_ok());
+}
+
+#[test]
+fn what_is_made_over_a_whiteout_is_its_makers_and_takes_over_the_group() {
+    let world = World::new(|lower| {
+        for dir in ["own", "group"] {
+            lower.mkdir(dir).unwrap();
+            for file in ["file", "dir", "link"] {
+                lower.put(&format!("{dir}/{file}"), "").unwrap();
+            }
+        }
+        own(lower, "own", (0, 0), 0o777);
+        own(lower, "group", (0, 70), 0o2777);
+    });
+    let user = world.user(1000, &[]);
+    for (dir, gid, mode) in [("own", 1000, 0o755), ("group", 70, 0o2755)] {
+        for name in ["file", "dir", "link"] {
+            world.unlink(&user, &format!("/{dir}/{name}")).unwrap();
+            assert!(world.upper.get(&format!("{dir}/{name}")).unwrap().attr().unwrap().is_whiteout());
+        }
+        let (file, link) = (format!("/{dir}/file"), format!("/{dir}/link"));
+        world.open(&user, &file, OpenFlags::O_CREAT | OpenFlags::O_WRONLY).unwrap();
+        world.ns.mkdirat(&user, AT_FDCWD, format!("/{dir}/dir").as_bytes(), 0o755).unwrap();
+        world.ns.linkat(&user, AT_FDCWD, file.as_bytes(), AT_FDCWD, link.as_bytes(), AtFlags::empty()).unwrap();
+        let made = world.attr(&format!("/{dir}/dir"));
+        assert_eq!((made.uid, made.gid, made.mode), (1000, gid, mode), "{dir}");
+        for path in [file, link] {
+            let made = world.attr(&path);
+            assert_eq!((made.uid, made.gid, made.mode, made.nlink), (1000, gid, 0o644, 2), "{path}");
+        }
+    }
+}

@@ -114,6 +114,46 @@ fn holes_stay_holes() {
 }
 
 #[test]
+fn holes_of_any_size_between_data_of_any_size_stay_holes() {
+    let mut random = crate::support::Random::new(66);
+    for shape in 0..14_u32 {
+        let rig = Rig::new(|lower| {
+            lower.put("f", "").unwrap();
+            let file = lower.file("f").unwrap();
+            let mut at = 0;
+            for _ in 0..5 {
+                // Data and holes of one size; then of sizes by chance.
+                let piece = if shape < 12 { 1024 << shape } else { 1 + random.below(700_000) };
+                at += if shape < 12 { piece } else { random.below(700_000) };
+                crate::support::write_all(&*file, at, &vec![b'x'; usize::try_from(piece).unwrap()]).unwrap();
+                at += piece;
+            }
+            file.set_len(at + (1024 << shape.min(11))).unwrap();
+        });
+        rig.tree().append("f", "").unwrap();
+        let (copy, original) = (rig.raw().file("f").unwrap(), Tree::of(&*rig.lower).file("f").unwrap());
+        assert!(read_all(&*copy).unwrap() == read_all(&*original).unwrap(), "shape {shape}");
+        assert_eq!(copy.attr().unwrap().blocks, original.attr().unwrap().blocks, "shape {shape}");
+    }
+}
+
+#[test]
+fn a_file_is_copied_up_whole_on_either_side_of_four_gigabytes() {
+    const BORDER: u64 = 1 << 32;
+    for end in [BORDER - 4096, BORDER, BORDER + 4096] {
+        let rig = Rig::new(|lower| {
+            lower.put("f", "").unwrap();
+            lower.file("f").unwrap().write_at(end - 4, b"tail").unwrap();
+        });
+        rig.tree().file("f").unwrap().prepare_open(OpenIntent::Write).unwrap();
+        let copy = rig.raw().file("f").unwrap();
+        let mut tail = [0; 8];
+        assert_eq!(copy.read_at(end - 8, &mut tail).unwrap(), 8);
+        assert_eq!((copy.attr().unwrap().size, &tail), (end, b"\0\0\0\0tail"));
+    }
+}
+
+#[test]
 fn a_file_opened_to_be_truncated_is_not_copied() {
     let rig = Counted::new();
     rig.tree().file("d/f").unwrap().prepare_open(OpenIntent::Truncate).unwrap();

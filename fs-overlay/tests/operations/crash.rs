@@ -188,6 +188,204 @@ fn what_an_fsync_of_a_file_or_directory_promised_over_ext4_is_there() {
     }
 }
 
+/// What is there and durable, what becomes of the names, and what is synced then. All of it is to be there, for whoever syncs waits
+/// for everything that a journal took before.
+struct Story {
+    title: &'static str,
+    before: fn(&Tree) -> Result<()>,
+    after: fn(&Tree) -> Result<()>,
+    synced: &'static [&'static str],
+}
+
+const STORIES: &[Story] = &[
+    Story { title: "a new directory", before: |_| Ok(()), after: |t| t.mkdir("x"), synced: &["x"] },
+    Story {
+        title: "a synced file moves into a new directory",
+        before: |t| {
+            t.put("x", "content")?;
+            t.get("x")?.ops().sync(SyncKind::All)
+        },
+        after: |t| {
+            t.mkdir("y")?;
+            t.rename("x", "y/x")?;
+            t.set_xattr("y/x", "user.a", b"1")
+        },
+        synced: &["y", "y/x"],
+    },
+    Story {
+        title: "a file grows and gets another name",
+        before: |t| t.put("x", &"content ".repeat(20_000)),
+        after: |t| {
+            t.file("x")?.write_at(300_000, b"more")?;
+            t.rename("x", "y")
+        },
+        synced: &["y"],
+    },
+    Story {
+        title: "a lower file moves, and the directory above the one that it left is synced",
+        before: |t| t.mkdir("c"),
+        after: |t| {
+            t.rename("d/sub/k", "c/k")?;
+            t.put("d/new", "")
+        },
+        synced: &["d"],
+    },
+    Story {
+        title: "one name of a file goes, another file moves, and the first is synced",
+        before: |t| {
+            t.mkdir("a")?;
+            t.mkdir("c")?;
+            t.put("a/x", "x")?;
+            t.link("a/x", "c/linked")?;
+            t.put("c/y", "y")
+        },
+        after: |t| {
+            t.unlink("c/linked")?;
+            t.rename("c/y", "a/y")
+        },
+        synced: &["a/x"],
+    },
+    Story {
+        title: "a directory of the firmware moves, and a new one takes its name",
+        before: |_| Ok(()),
+        after: |t| {
+            t.rename("d/sub", "d/moved")?;
+            t.mkdir("d/sub")
+        },
+        synced: &["d/sub"],
+    },
+    Story {
+        title: "a file of the firmware moves, and a new one takes its name",
+        before: |_| Ok(()),
+        after: |t| {
+            t.rename("d/f", "d/moved")?;
+            t.put("d/f", &"new ".repeat(9_000))
+        },
+        synced: &["d/f"],
+    },
+    Story {
+        title: "a file gets a name, and what is beside it comes from elsewhere",
+        before: |t| {
+            t.mkdir("x")?;
+            t.mkdir("y")?;
+            t.mkdir("y/z")?;
+            t.put("x/file", "file")?;
+            t.put("y/other", "other")
+        },
+        after: |t| {
+            t.link("x/file", "x/linked")?;
+            t.rename("y/z", "x/z")?;
+            t.rename("y/other", "x/other")
+        },
+        synced: &["x/linked"],
+    },
+    Story {
+        title: "symbolic links in a new and in an old directory",
+        before: |t| t.mkdir("old"),
+        after: |t| {
+            t.symlink("old/link", "target")?;
+            t.mkdir("new")?;
+            t.symlink("new/link", &"long".repeat(100))
+        },
+        synced: &["old", "new"],
+    },
+    Story {
+        title: "a directory takes the place of the one whose file it took in",
+        before: |t| {
+            t.mkdir("a")?;
+            t.mkdir("b")?;
+            t.put("b/file", "file")
+        },
+        after: |t| {
+            t.rename("b/file", "a/file")?;
+            t.rename("a", "b")
+        },
+        synced: &["b/file"],
+    },
+    Story {
+        title: "space behind the end of a very small file",
+        before: |_| Ok(()),
+        after: |t| {
+            t.put("x", "twenty-one characters")?;
+            t.file("x")?.allocate(AllocateMode::Extend, 40, 40)
+        },
+        synced: &["x"],
+    },
+    Story {
+        title: "names go round, and a new file takes the first",
+        before: |t| {
+            t.mkdir("x")?;
+            t.put("x/1", "one")?;
+            t.put("x/2", "two")
+        },
+        after: |t| {
+            t.rename("x/1", "x/3")?;
+            t.rename("x/2", "x/4")?;
+            t.link("x/3", "x/2")?;
+            t.put("x/1", "new")
+        },
+        synced: &["x/1"],
+    },
+    Story {
+        title: "names of removed files and of hard links go round",
+        before: |t| {
+            t.mkdir("x")?;
+            t.put("x/zz", "foo")?;
+            t.link("x/zz", "x/linked")?;
+            t.put("x/a", "hello")?;
+            t.put("x/gone", "gone")
+        },
+        after: |t| {
+            t.unlink("x/gone")?;
+            t.exchange("x/a", "x/linked")?;
+            t.link("x/a", "x/gone")?;
+            t.rename("x/zz", "x/a2")?;
+            t.put("x/zz", "bar")
+        },
+        synced: &["x/zz"],
+    },
+    Story {
+        title: "a file of the firmware is removed",
+        before: |t| t.append("d/g", "copied"),
+        after: |t| t.unlink("d/g"),
+        synced: &["d"],
+    },
+];
+
+#[test]
+fn what_became_of_names_before_an_fsync_is_there_with_it() {
+    let below: Arc<dyn FileSystem> = ram();
+    lower(&Tree::of(&*below));
+    Tree::of(&*below).put("d/sub/k", "k").unwrap();
+    let base = prepared(&below);
+    for Story { title, before, after, synced } in STORIES {
+        let recorder = Arc::new(RecordingDisk::new(base.snapshot().device().clone(), WriteCache::Flush));
+        let ext4 = Disk::mount_device(recorder.clone(), context());
+        let fs = merged(&ext4, &below);
+        let tree = Tree::of(&*fs);
+        before(&tree).unwrap_or_else(|error| panic!("{title}, before: {error}"));
+        fs.sync().unwrap();
+        after(&tree).unwrap_or_else(|error| panic!("{title}: {error}"));
+        for path in *synced {
+            tree.get(path).unwrap().ops().sync(SyncKind::All).unwrap();
+        }
+        let wanted = dump(&fs);
+        let end = recorder.position();
+        for survival in [Survival::Nothing, Survival::Some(8), Survival::Everything] {
+            let disk = base.snapshot();
+            recorder.recording().cut(&**disk.device(), end, survival).unwrap();
+            let ext4 = disk.mount(context());
+            let again = merged(&ext4, &below);
+            let found = dump(&again);
+            assert!(found == wanted, "{title}, {survival:?}: {found:#?} in place of {wanted:#?}");
+            again.unmount().unwrap();
+            drop(again);
+            ext4.unmount().unwrap();
+            assert_eq!(disk.damage(), None, "{title}, {survival:?}");
+        }
+    }
+}
+
 /// A disk on which the overlay was used before.
 fn prepared(below: &Arc<dyn FileSystem>) -> Disk {
     let base = Disk::new(16 << 20, 3, context());

@@ -306,3 +306,94 @@ fn threads_on_the_names_of_one_inode_keep_one_file_and_its_count() {
         }
     }
 }
+
+#[test]
+fn copies_that_were_made_without_an_index_stay_what_they_are_with_one() {
+    let mut rig = Rig::new(Options { index: IndexMode::Off, ..ON });
+    rig.tree().link("single", "d/one").unwrap();
+    rig.fs.take().unwrap().unmount().unwrap();
+    // What was one name has three now.
+    let lower = Tree::of(&*rig.lower);
+    lower.link("single", "d/two").unwrap();
+    lower.link("single", "e/three").unwrap();
+    rig.options = ON;
+    rig.fs = Some(mount(&rig.lower, &rig.disk, ON).unwrap());
+    assert_eq!(rig.tree().ino("single"), rig.tree().ino("d/one"));
+    rig.tree().link("d/two", "d/four").unwrap();
+    for _ in 0..2 {
+        let tree = rig.tree();
+        assert_eq!(tree.ino("single"), tree.ino("d/one"));
+        assert_eq!([tree.ino("d/two"), tree.ino("e/three")], [tree.ino("d/four"); 2]);
+        assert_ne!(tree.ino("single"), tree.ino("d/two"));
+        assert_eq!(told(&rig, "single"), (2, "single".into()));
+        rig.state();
+        rig.remount();
+    }
+    for path in ["single", "d/one", "d/two", "e/three", "d/four"] {
+        rig.tree().unlink(path).unwrap();
+    }
+    rig.remount();
+    rig.state();
+    assert_eq!((rig.tree().names("d").len(), rig.tree().names("e").len()), (2, 1));
+}
+
+#[test]
+fn names_of_a_copy_that_come_and_go_in_the_upper_are_counted_at_the_next_mount() {
+    let mut rig = Rig::new(ON);
+    rig.tree().append("d/a", "!").unwrap();
+    for (from, to) in [("d/a", "d/x"), ("d/b", "d/y"), ("e/c", "e/z")] {
+        rig.tree().rename(from, to).unwrap();
+    }
+    assert_eq!(told(&rig, "d/x").0, 3);
+    let steps: [(fn(&Tree), u32, &str); 3] = [
+        (|raw| raw.unlink("u/d/x").unwrap(), 2, "d/y"),
+        (|raw| raw.link("u/d/y", "u/d/more").unwrap(), 3, "d/more"),
+        (|raw| raw.rename("u/single", "u/d/y").unwrap(), 2, "e/z"),
+    ];
+    rig.tree().append("single", "!").unwrap();
+    for (step, links, path) in steps {
+        rig.fs.take().unwrap().unmount().unwrap();
+        step(&rig.raw());
+        rig.fs = Some(mount(&rig.lower, &rig.disk, ON).unwrap());
+        assert_eq!(told(&rig, path), (links, "shared!".into()));
+    }
+    rig.fs.take().unwrap().unmount().unwrap();
+    rig.raw().unlink("u/d/more").unwrap();
+    rig.raw().unlink("u/e/z").unwrap();
+    rig.fs = Some(mount(&rig.lower, &rig.disk, ON).unwrap());
+    assert_eq!(rig.raw().names("w/index"), [""; 0], "a copy without names goes at the mount");
+    rig.state();
+}
+
+#[test]
+fn names_that_come_beneath_an_index_never_make_a_count_wrap() {
+    let beneath: [fn(&Rig); 2] = [
+        |rig| {
+            let lower = Tree::of(&*rig.lower);
+            lower.link("d/a", "d/two").unwrap();
+            lower.link("d/a", "d/three").unwrap();
+        },
+        |rig| {
+            let entry = format!("w/index/{}", rig.raw().names("w/index")[0]);
+            rig.raw().mkdir("u/d").unwrap_or_default();
+            rig.raw().link(&entry, "u/two").unwrap();
+            rig.raw().link(&entry, "u/three").unwrap();
+        },
+    ];
+    for meddle in beneath {
+        let mut rig = Rig::new(ON);
+        rig.tree().append("d/a", "!").unwrap();
+        meddle(&rig);
+        for path in ["d/two", "d/three", "two", "three"] {
+            let _ = rig.tree().unlink(path);
+        }
+        let _ = rig.tree().link("d/a", "d/four");
+        for path in ["d/a", "d/b", "e/c", "d/four"] {
+            let links = rig.tree().find(path).unwrap().map(|node| node.attr().unwrap().nlink);
+            assert!(links.unwrap_or_default() < 10, "{path}: {links:?}");
+            let _ = rig.tree().unlink(path);
+        }
+        rig.remount();
+        rig.state();
+    }
+}

@@ -93,6 +93,28 @@ fn an_opaque_directory_hides_what_is_below() {
 }
 
 #[test]
+fn a_directory_that_is_opaque_in_a_lower_layer_is_not_so_in_its_copy() {
+    let (middle, bottom): (Arc<dyn FileSystem>, Arc<dyn FileSystem>) = (ram(), ram());
+    put(&Tree::of(&*bottom), "d/hidden");
+    let lower = overlay(&middle, std::slice::from_ref(&bottom));
+    let tree = Tree::of(&*lower);
+    tree.unlink("d/hidden").unwrap();
+    tree.rmdir("d").unwrap();
+    put(&tree, "d/seen");
+    lower.unmount().unwrap();
+    drop((tree, lower));
+    assert_eq!(Tree::of(&*middle).xattr("d", OPAQUE).unwrap(), b"y");
+
+    let (upper, lowers): (Arc<dyn FileSystem>, _) = (ram(), [middle, bottom]);
+    let fs = overlay(&upper, &lowers);
+    put(&Tree::of(&*fs), "d/new");
+    fs.unmount().unwrap();
+    drop(fs);
+    assert_eq!(Tree::of(&*upper).xattr("d", OPAQUE), None);
+    assert_eq!(Tree::of(&*overlay(&upper, &lowers)).names("d"), ["new", "seen"]);
+}
+
+#[test]
 fn whiteouts_by_extended_attribute_are_read_where_the_directory_says_so() {
     let build = |t: &Tree| {
         for dir in ["said", "unsaid"] {
@@ -365,6 +387,15 @@ fn a_mount_that_cannot_be_names_the_option() {
     let second = mount(Layers { lowers: vec![over], ..none.clone() }, Options::default()).unwrap();
     let third = Layers { lowers: vec![Layer::of(second)], ..none.clone() };
     assert_eq!(refused(third), (Errno::EINVAL, "lowerdir".into(), "overlays nested deeper than two"));
+
+    let (disk, other): (Arc<dyn FileSystem>, Arc<dyn FileSystem>) = (ram(), ram());
+    for dir in ["u1", "u2", "w"] {
+        Tree::of(&*disk).mkdir(dir).unwrap();
+    }
+    let at = |dir: &str| Some(Layer { fs: disk.clone(), root: Tree::of(&*disk).dir(dir).unwrap() });
+    let with_work = |upper| Layers { upper: at(upper), work: at("w"), lowers: vec![Layer::of(other.clone())] };
+    let _first = mount(with_work("u1"), Options::default()).unwrap();
+    assert_eq!(refused(with_work("u2")), (Errno::EBUSY, "workdir".into(), "in use by another overlay"));
 
     inner.unmount().unwrap();
     drop(inner);

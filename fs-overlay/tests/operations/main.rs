@@ -1,6 +1,7 @@
 //! The overlay's behaviour, row by row, over layers in memory.
 
 mod attributes;
+mod beneath;
 mod copy_up;
 mod costs;
 mod crash;

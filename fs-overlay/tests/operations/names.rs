@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::support::{Detail, Rig, Tree, name, overlay, ram};
+use crate::support::disk::Disk;
+use crate::support::{Detail, Rig, Tree, context, name, overlay, ram};
+use fs_overlay::{Layer, Layers, Options, OverlayFs};
 use vfs::{DeviceNumber, Errno, FileSystem, NewKind, NewNode, RenameMode, SetAttr, XattrMode};
 
 use crate::sample::{Counted, sample};
@@ -155,4 +157,23 @@ fn rmdir_of_a_merged_directory_takes_its_whiteouts_with_it() {
     assert_eq!(rig.changes(|tree| tree.rmdir("d/new").unwrap()), 1);
     assert!(!rig.raw.has("d/new"));
     assert_eq!(rig.changes(|tree| tree.unlink("d/f").unwrap()), 1);
+}
+
+#[test]
+fn whiteouts_on_a_disk_share_an_inode() {
+    let lower: Arc<dyn FileSystem> = ram();
+    for file in 0..10 {
+        Tree::of(&*lower).put(&format!("f{file}"), "").unwrap();
+    }
+    let disk = Disk::new(16 << 20, 7, context());
+    let ext4 = disk.mount(context());
+    let layers = Layers { upper: Some(Disk::layer(&ext4, "u")), work: None, lowers: vec![Layer::of(lower)] };
+    let fs = OverlayFs::mount(context(), layers, Options::default()).unwrap();
+    for file in 0..10 {
+        Tree::of(&*fs).unlink(&format!("f{file}")).unwrap();
+    }
+    let raw = Tree::of(&*ext4);
+    let first = raw.get("u/f0").unwrap().attr().unwrap();
+    assert_eq!(first.nlink, 10);
+    assert!((0..10).all(|file| raw.ino(&format!("u/f{file}")) == first.ino));
 }
