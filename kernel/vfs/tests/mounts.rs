@@ -243,7 +243,8 @@ fn a_read_only_mount_refuses_every_change() {
     let world = World::new();
     world.tree(&["/m/"]);
     mount(&world, "/m", MountFlags::empty());
-    world.tree(&["/m/d/", "/m/f"]);
+    world.tree(&["/m/d/", "/m/f", "/m/l -> ../elsewhere", "/elsewhere"]);
+    world.ns.mknodat(&world.root, AT_FDCWD, b"/m/device", 0o020_666, 0x0103).unwrap();
     let root = &world.root;
     let remount = || world.ns.mount(root, b"", b"/m", b"", MountFlags::MS_REMOUNT | MountFlags::MS_RDONLY, b"");
     let writer = world.open(root, "/m/f", OpenFlags::O_WRONLY).unwrap();
@@ -270,6 +271,10 @@ fn a_read_only_mount_refuses_every_change() {
     }
     assert_eq!(errno(world.mkdir(root, "/m/d")), Errno::EEXIST, "what is there is told first");
     assert!(world.open(root, "/m/f", OpenFlags::O_RDONLY | OpenFlags::O_CREAT).is_ok());
+    // What lies elsewhere is not read-only.
+    let through = OpenFlags::O_WRONLY | OpenFlags::O_CREAT | OpenFlags::O_TRUNC;
+    assert!(world.open(root, "/m/l", through).is_ok());
+    assert_eq!(errno(world.open(root, "/m/device", OpenFlags::O_RDWR)), Errno::ENXIO, "for want of a driver");
     world.ns.mount(root, b"", b"/m", b"", MountFlags::MS_REMOUNT, b"").unwrap();
     assert!(world.mkdir(root, "/m/x").is_ok());
 }

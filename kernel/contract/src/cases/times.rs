@@ -35,6 +35,7 @@ group! {
     an_unlink_changes_the_other_names_ctime + HARD_LINKS,
     a_mkdir_and_a_rmdir_change_the_parent,
     a_rename_changes_both_parents,
+    a_replacing_rename_changes_both_parents,
     a_rename_leaves_the_content_time,
     a_rename_in_one_directory_changes_it,
     a_replacing_rename_changes_the_other_names_of_what_went + HARD_LINKS,
@@ -329,6 +330,18 @@ fn a_mkdir_and_a_rmdir_change_the_parent(env: &Env<'_>) -> Outcome {
 
 fn a_rename_changes_both_parents(env: &Env<'_>) -> Outcome {
     let base = env.start(&[dir(b"d"), dir(b"e"), file(b"d/f", b"abc"), dir(b"d/s")])?;
+    for name in ["f", "s"] {
+        let now = env.clock.tick();
+        base.dir("d")?.mv_to(name, &base.dir("e")?, name)?;
+        check_eq!(times_of(&base, "d")?, (now, now), "where {name} was");
+        check_eq!(times_of(&base, "e")?, (now, now), "where {name} is");
+    }
+    Ok(())
+}
+
+fn a_replacing_rename_changes_both_parents(env: &Env<'_>) -> Outcome {
+    let entries = [dir(b"d"), dir(b"e"), file(b"d/f", b"abc"), dir(b"d/s"), file(b"e/f", b"def"), dir(b"e/s")];
+    let base = env.start(&entries)?;
     for name in ["f", "s"] {
         let now = env.clock.tick();
         base.dir("d")?.mv_to(name, &base.dir("e")?, name)?;
