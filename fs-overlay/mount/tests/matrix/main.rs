@@ -22,6 +22,8 @@ use support::Place;
 
 /// How many cases a run takes that says nothing else.
 const CASES: usize = 800;
+/// How many cases there is room for on a disk of a GiB.
+const CASES_IN_A_GIBIBYTE: usize = 15_000;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -101,7 +103,7 @@ fn compare(place: &Place, index: &str, every: usize, first: usize) -> usize {
     let text = |path: std::path::PathBuf| path.to_str().expect("a plain path").to_owned();
     let own = text(env::current_exe().expect("the test is a program"));
     let (lower, merged) = (text(layers.join("lower")), text(layers.join("merged")));
-    let (every, first) = (every.to_string(), first.to_string());
+    let (step, every, first) = (every, every.to_string(), first.to_string());
     let cases = [every.as_str(), first.as_str()];
     of(&own, &["prepare", &lower, cases[0], cases[1]]);
     let archive = place.path("matrix.tar");
@@ -115,7 +117,9 @@ fn compare(place: &Place, index: &str, every: usize, first: usize) -> usize {
     let linux = of(&own, &["run", &merged, cases[0], cases[1]]);
 
     let image = place.path(&format!("matrix-{index}.img"));
-    std::fs::File::create(&image).and_then(|file| file.set_len(1 << 30)).expect("an image");
+    // Enough inodes for all that the cases make.
+    let gibibytes = 1 + (cases::all().len() / step / CASES_IN_A_GIBIBYTE) as u64;
+    std::fs::File::create(&image).and_then(|file| file.set_len(gibibytes << 30)).expect("an image");
     let option = format!("index={index}");
     let mount = || place.mount(&[&"--firmware", &archive, &"--disk", &image, &"-o", &option]);
     let mounted = mount();
