@@ -338,9 +338,8 @@ impl Subject {
                     let len = within.end - to as usize;
                     let (source, target) = (&other.open.fd, &self.open.fd);
                     let copied = rustix::fs::copy_file_range(source, Some(&mut from), target, Some(&mut to), len);
-                    match copied.map_err(failed("copy_file_range"))? {
-                        0 => return Err(format!("copy_file_range ends at {to} of {}", within.end)),
-                        _ => {}
+                    if copied.map_err(failed("copy_file_range"))? == 0 {
+                        return Err(format!("copy_file_range ends at {to} of {}", within.end));
                     }
                 }
                 self.put(within.start, &other.model[within.clone()]);

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::support::{Detail, Rig, Tree, overlay, ram};
-use vfs::{AllocateMode, Cookie, DirEntry, Errno, FileSystem, Result, SetAttr};
+use vfs::{AllocateMode, Cookie, DirEntry, Errno, FileSystem, SetAttr};
 
 use crate::sample::sample;
 
@@ -127,8 +127,11 @@ fn a_directory_that_merges_no_more_is_listed_in_pieces_as_it_changes() {
     assert!(step >= 3);
 }
 
-/// What may be done to the layers beneath an overlay: to the upper one, and to the lower one.
-const MEDDLING: &[(&str, fn(&Tree, &Tree))] = &[
+/// Something done to the upper and the lower layer, and what it is called.
+type Meddling = (&'static str, fn(&Tree, &Tree));
+
+/// What may be done to the layers beneath an overlay.
+const MEDDLING: &[Meddling] = &[
     ("a copy is removed", |upper, _| upper.unlink("d/f").unwrap()),
     ("a whiteout is removed", |upper, _| upper.unlink("gone").unwrap()),
     ("a file of the upper is removed", |upper, _| upper.unlink("new").unwrap()),
@@ -173,7 +176,7 @@ const MEDDLING: &[(&str, fn(&Tree, &Tree))] = &[
 ];
 
 /// What is done then.
-const DONE: &[(&str, fn(&Tree) -> Result<()>)] = &[
+const DONE: &[crate::faults::Operation] = &[
     ("read", |t| t.read("d/f").and_then(|_| t.read("d/e/g")).and_then(|_| t.read("new")).map(drop)),
     ("append", |t| t.append("d/f", "!")),
     ("append to a lower file", |t| t.append("d/e/g", "!")),

@@ -345,7 +345,8 @@ fn names_of_a_copy_that_come_and_go_in_the_upper_are_counted_at_the_next_mount()
         rig.tree().rename(from, to).unwrap();
     }
     assert_eq!(told(&rig, "d/x").0, 3);
-    let steps: [(fn(&Tree), u32, &str); 3] = [
+    type Step = (fn(&Tree), u32, &'static str);
+    let steps: [Step; 3] = [
         (|raw| raw.unlink("u/d/x").unwrap(), 2, "d/y"),
         (|raw| raw.link("u/d/y", "u/d/more").unwrap(), 3, "d/more"),
         (|raw| raw.rename("u/single", "u/d/y").unwrap(), 2, "e/z"),

@@ -293,8 +293,8 @@ fn with_birth(
 /// Sets an access control list, or takes it away if there is no entry in it, as the kernel does for a filesystem.
 fn set_list(node: &Node, name: &str, value: &[u8]) -> Result<()> {
     // What is no whole list is refused first, what is an impossible one last.
-    let entries = value.len().checked_sub(4).unwrap_or_default();
-    if entries % 8 != 0 {
+    let entries = value.len().saturating_sub(4);
+    if !entries.is_multiple_of(8) {
         return Err(Errno::EINVAL.into());
     }
     match node {

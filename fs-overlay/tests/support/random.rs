@@ -169,7 +169,7 @@ fn place(path: &str, entries: &Entries, items: &mut Vec<Item>) {
         }
         match &attributes.list {
             Some((list, true)) if matches!(kind, ItemKind::Dir) => {
-                xattrs.push((LISTS[1].into(), list.to_value().unwrap()))
+                xattrs.push((LISTS[1].into(), list.to_value().unwrap()));
             }
             Some((list, _)) if !matches!(kind, ItemKind::Symlink(_) | ItemKind::Whiteout | ItemKind::HardLink(_)) => {
                 xattrs.push((LISTS[0].into(), list.to_value().unwrap()));
