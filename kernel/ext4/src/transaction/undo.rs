@@ -49,6 +49,7 @@ const SPARE: usize = 4;
 pub(super) struct UndoLog {
     changes: Vec<Change>,
     bytes: Vec<u8>,
+    #[expect(clippy::vec_box, reason = "the boxes are what is kept: they go into changes and come back")]
     spare: Vec<Box<Record>>,
     counters: Counters,
     whiteout: Option<Arc<Inode>>,
