@@ -274,6 +274,8 @@ impl FileSystem for Ext4 {
         }
         self.discard_windows(&mut core);
         self.commit(&mut core)?;
+        // What the commit left to be made zero.
+        self.flush_data()?;
         if let Some(journal) = &mut core.journal {
             self.check_not_aborted()?;
             journal.close(&self.cache).inspect_err(|&error| self.abort(error))?;

@@ -137,10 +137,10 @@ impl Handle<'_> {
             return Ok(());
         }
         let head_end = offset.next_multiple_of(size).min(end);
-        self.zero_bytes(inode, offset, head_end)?;
+        self.fs.zero_bytes(inode, offset, head_end)?;
         let tail = end / size * size;
         if tail >= head_end {
-            self.zero_bytes(inode, tail, end)?;
+            self.fs.zero_bytes(inode, tail, end)?;
         }
         Ok(())
     }

@@ -4,20 +4,21 @@
 //! last one has taken it off, [`Inode::cut`] says from where on blocks are still to be freed. Whoever would write to the
 //! file meanwhile, for another thread is at it or a step failed, finishes the cut first.
 //!
-//! A cut in the middle of a block does not change the block on the disk: until the commit the file is as it was, its last bytes
-//! included, so what is left of the block moves to a new one ([`Handle::move_tail`]). Only where there is no space for that, and
-//! without a journal, are the bytes behind the end made zero in place.
+//! A cut in the middle of a block does not change the block before the commit: until then the file is as it was, its last bytes
+//! included. The bytes behind the new end are made zero after it ([`Ext4::zero_cut_tails`]); who grows the file before that has it
+//! committed first ([`Handle::check_growth`]). Without a journal they are made zero at once.
 //!
 //! Bytes of the last block behind the end of a file are made zero when it grows past them: after a crash they may be what was
 //! written there and never became part of the file.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
-use block::Dirty;
 use vfs::{Errno, Error, Result};
 
-use super::write::{CREDITS, Delays};
-use crate::extent::{Mapping, Progress, Removed, State};
+use super::write::CREDITS;
+use crate::extent::{Mapping, Progress, State};
 use crate::fs::Ext4;
 use crate::inode::Inode;
 use crate::transaction::Handle;
@@ -56,6 +57,15 @@ impl Ext4 {
         }
     }
 
+    /// Makes what lies behind the ends of files zero, whose cuts are committed. What cannot be, for the disk fails, is made so when they
+    /// grow.
+    pub(crate) fn zero_cut_tails(&self, inodes: Vec<Arc<Inode>>) {
+        for inode in inodes {
+            let size = inode.record.read().size;
+            let _ = self.zero_bytes(&inode, size, size.next_multiple_of(self.geometry.block_size as u64));
+        }
+    }
+
     /// Goes on freeing what lies behind a file's end; the inode is on the orphan list until it is done.
     fn finish_truncation(&self, inode: &Arc<Inode>) -> Result<()> {
         while self.transact(CREDITS, &[inode], |h| h.truncate_step(inode))? == Progress::More {}
@@ -86,12 +96,14 @@ impl Handle<'_> {
         if progress == Progress::More {
             self.add_orphan(inode)?;
         }
-        let moved = len < size && self.move_tail(inode, len)?;
         self.check_room()?;
-        if !moved {
-            // Last, for file data has no way back: nothing fails behind the zeros.
-            let block_end = len.next_multiple_of(1 << bits);
-            self.zero_bytes(inode, len, block_end.min(size))?;
+        // Last, for file data has no way back: nothing fails behind the zeros.
+        let block_end = len.next_multiple_of(1 << bits);
+        if len < size && self.is_committed_content(inode, len)? {
+            inode.cut_transaction.store(self.core.transaction.id, Ordering::Relaxed);
+            self.core.transaction.cut_tails.push(inode.clone());
+        } else {
+            self.fs.zero_bytes(inode, len, block_end.min(size))?;
         }
         if len <= size {
             self.fs.drop_delayed(self.core, inode, from);
@@ -102,29 +114,23 @@ impl Handle<'_> {
         Ok(progress)
     }
 
-    /// Has the block in which the file will end, at `len`, wait for a new place, with zeros behind the end. Whether it does: a block that is
-    /// in no committed file, or has zeros there anyway, need not; and one for which there is no space cannot.
-    fn move_tail(&mut self, inode: &Arc<Inode>, len: u64) -> Result<bool> {
-        let block = (len >> self.fs.geometry.block_bits) as u32;
-        let within = len as usize & (self.fs.geometry.block_size - 1);
-        if within == 0 || self.core.journal.is_none() || !inode.record.read().uses_extents() {
+    /// Whether the block with the byte `at`, not its first one, is what a power cut would leave to a file whose end is there or behind.
+    fn is_committed_content(&self, inode: &Inode, at: u64) -> Result<bool> {
+        if at.is_multiple_of(self.fs.geometry.block_size as u64) || self.core.journal.is_none() {
             return Ok(false);
         }
-        let Mapping::Blocks { start, state: State::Written, .. } = self.fs.map_file(inode, block)? else {
-            return Ok(false);
-        };
-        let old = self.fs.cache.read(start)?;
-        let is_zero = old.read()[within..].iter().all(|&byte| byte == 0);
-        if is_zero || self.core.transaction.is_fresh(start) || self.delays(inode, 1)? == Delays::No {
-            return Ok(false);
-        }
-        self.check_placing(inode, 1, 1)?;
-        self.remap(inode, block, u64::from(block) + 1, None, Removed::Free)?;
-        self.check_room()?;
-        let new = self.fs.cache.create(Ext4::unplaced(inode, block))?;
-        self.fs.cache.write(&new, Dirty::Held)[..within].copy_from_slice(&old.read()[..within]);
-        self.delay(inode, block, 1);
-        Ok(true)
+        let block = (at >> self.fs.geometry.block_bits) as u32;
+        Ok(match self.fs.map_file(inode, block)? {
+            Mapping::Blocks { start, state: State::Written, .. } => !self.core.transaction.is_fresh(start),
+            _ => false,
+        })
+    }
+
+    /// To be asked before a file gets content behind its end: fails, for all before to be committed first, where the running transaction
+    /// cut off what was there.
+    pub(super) fn check_growth(&mut self, inode: &Inode) -> Result<()> {
+        let cut = inode.cut_transaction.load(Ordering::Relaxed) == self.core.transaction.id;
+        if cut { Err(self.refuse()) } else { Ok(()) }
     }
 
     /// One step of freeing what lies behind the end of a file that [is being cut](Inode::cut), if it is.
@@ -143,8 +149,9 @@ impl Handle<'_> {
 
     /// Makes the rest of the block in which a file of `size` bytes ends zero, before the file grows past it. It may hold what
     /// a crash left of data that was written there, or what another system did not clear.
-    pub(crate) fn zero_tail(&self, inode: &Inode, size: u64) -> Result<()> {
-        self.zero_bytes(inode, size, size.next_multiple_of(self.fs.geometry.block_size as u64))
+    pub(crate) fn zero_tail(&mut self, inode: &Inode, size: u64) -> Result<()> {
+        self.check_growth(inode)?;
+        self.fs.zero_bytes(inode, size, size.next_multiple_of(self.fs.geometry.block_size as u64))
     }
 }
 

@@ -192,8 +192,7 @@ impl Ext4 {
         // Half a node each, and what leads to those; it grows by a level at times.
         let nodes = files + blocks / (capacity(self.geometry.block_size) / 2 - 2) + 2 * splits;
         let bitmaps = (blocks + nodes).min(groups);
-        // And the superblock.
-        nodes + bitmaps + bitmaps.min(self.geometry.desc_blocks as usize) + 1
+        nodes + bitmaps + bitmaps.min(self.geometry.desc_blocks as usize)
     }
 
     /// Gives all data without a place its place, in the running transaction.

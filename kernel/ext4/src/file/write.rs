@@ -96,6 +96,28 @@ impl Ext4 {
         }
         Ok((first.unwrap_or(0), done))
     }
+
+    /// Makes bytes of one block zero, where it has content.
+    pub(crate) fn zero_bytes(&self, inode: &Inode, from: u64, to: u64) -> Result<()> {
+        if from >= to {
+            return Ok(());
+        }
+        let size = self.geometry.block_size;
+        let block = (from >> self.geometry.block_bits) as u32;
+        let (start, dirty) = match self.map_file(inode, block)? {
+            Mapping::Blocks { start, state: State::Written, .. } => (start, Dirty::Queued(inode.ino)),
+            Mapping::Delayed { start, .. } => (start, Dirty::Held),
+            _ => return Ok(()),
+        };
+        let within = from as usize & (size - 1);
+        let len = ((to - from) as usize).min(size - within);
+        let buffer = self.cache.read(start)?;
+        let is_zero = buffer.read()[within..within + len].iter().all(|&byte| byte == 0);
+        if !is_zero {
+            self.cache.write(&buffer, dirty)[within..within + len].fill(0);
+        }
+        Ok(())
+    }
 }
 
 impl Handle<'_> {
@@ -115,6 +137,9 @@ impl Handle<'_> {
             return Err(Error::new(Errno::EFBIG, "file size"));
         }
         let len = data.len().min(usize::try_from(most - offset).unwrap_or(usize::MAX));
+        if offset + len as u64 > size {
+            self.check_growth(inode)?;
+        }
         let bits = self.fs.geometry.block_bits;
         let first = (offset >> bits) as u32;
         let last = ((offset + len as u64 - 1) >> bits) as u32;
@@ -304,28 +329,6 @@ impl Handle<'_> {
             };
             cache.write(&buffer, piece.dirty)[within..within + part].copy_from_slice(&data[from..from + part]);
             at += part as u64;
-        }
-        Ok(())
-    }
-
-    /// Makes bytes of one block zero, where it has content.
-    pub(crate) fn zero_bytes(&self, inode: &Inode, from: u64, to: u64) -> Result<()> {
-        if from >= to {
-            return Ok(());
-        }
-        let size = self.fs.geometry.block_size;
-        let block = (from >> self.fs.geometry.block_bits) as u32;
-        let (start, dirty) = match self.fs.map_file(inode, block)? {
-            Mapping::Blocks { start, state: State::Written, .. } => (start, Dirty::Queued(inode.ino)),
-            Mapping::Delayed { start, .. } => (start, Dirty::Held),
-            _ => return Ok(()),
-        };
-        let within = from as usize & (size - 1);
-        let len = ((to - from) as usize).min(size - within);
-        let buffer = self.fs.cache.read(start)?;
-        let is_zero = buffer.read()[within..within + len].iter().all(|&byte| byte == 0);
-        if !is_zero {
-            self.fs.cache.write(&buffer, dirty)[within..within + len].fill(0);
         }
         Ok(())
     }

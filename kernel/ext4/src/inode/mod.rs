@@ -44,6 +44,8 @@ pub(crate) struct Inode {
     pub(crate) transaction: AtomicU32,
     /// The transaction that last changed what its data cannot be found without: name, size, mapping, attributes.
     pub(crate) data_transaction: AtomicU32,
+    /// The transaction that last cut off a part of a block, which is on the disk as it was until the commit.
+    pub(crate) cut_transaction: AtomicU32,
     /// The handle that saved the record last.
     pub(crate) handle: AtomicU64,
     /// A staged inode: it has no name yet, and a directory may be filled all the same.
@@ -75,6 +77,7 @@ impl Inode {
             record: RwLock::new(record),
             transaction: AtomicU32::new(0),
             data_transaction: AtomicU32::new(0),
+            cut_transaction: AtomicU32::new(0),
             handle: AtomicU64::new(0),
             staged: AtomicBool::new(false),
             is_accessed: AtomicBool::new(false),

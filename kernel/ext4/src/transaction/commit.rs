@@ -101,7 +101,7 @@ impl Ext4 {
     }
 
     /// Makes file data durable.
-    fn flush_data(&self) -> Result<()> {
+    pub(crate) fn flush_data(&self) -> Result<()> {
         if self.health.is_aborted() && self.cache.is_synced() {
             return Ok(());
         }
@@ -122,6 +122,7 @@ impl Ext4 {
             release(&mut core.groups, &self.geometry, start, count);
             core.promised.freed -= count;
         }
+        self.zero_cut_tails(done.cut_tails);
         drop(done.buffers);
         for inode in &done.inodes {
             // The table's reference and this one.

@@ -78,6 +78,8 @@ pub(crate) struct Transaction {
     began: Option<i64>,
     /// New blocks belong to files: their data must be on the disk before the metadata that leads to it.
     fresh: Vec<(u64, u64)>,
+    /// Files that were cut in the middle of a block, which is changed only when that is committed.
+    pub(crate) cut_tails: Vec<Arc<Inode>>,
 }
 
 impl Transaction {
@@ -91,6 +93,7 @@ impl Transaction {
             revoked: Vec::new(),
             began: None,
             fresh: Vec::new(),
+            cut_tails: Vec::new(),
         }
     }
 
