@@ -270,7 +270,7 @@ variant() {
   results overlayfs "$@"
   results strata-mount "$@"
   comm -12 <(grep FAILED "$work/overlayfs.results") <(grep FAILED "$work/strata-mount.results") | sed 's/^/fails on Linux as well: /'
-  [[ -s $work/overlayfs.results ]] || { echo 'no test was run'; exit 1; }
+  grep -q ' ok$' "$work/overlayfs.results" || { echo 'no subtest passed on Linux: nothing was judged'; exit 1; }
   if comm -23 <(grep ' ok$' "$work/overlayfs.results") <(grep ' ok$' "$work/strata-mount.results") | grep .; then
     echo 'these pass on Linux and not here:'
     cat "$work/strata-mount.console"

@@ -339,30 +339,33 @@ impl SymlinkOps for ProcNode {
                 let file = shown.files.get(fd).map_err(|_| Errno::ENOENT)?;
                 match file.location() {
                     Some(location) => Ok(text::path_of(location)),
-                    None if file.stat()?.attr.kind == FileType::Fifo => {
-                        Ok(format!("pipe:[{}]", file.stat()?.attr.ino).into_bytes())
+                    None => {
+                        let attr = file.stat()?.attr;
+                        match attr.kind {
+                            FileType::Fifo => Ok(format!("pipe:[{}]", attr.ino).into_bytes()),
+                            FileType::Socket => Ok(format!("socket:[{}]", attr.ino).into_bytes()),
+                            _ => Ok(b"/dev/console".to_vec()),
+                        }
                     }
-                    None => Ok(b"/dev/console".to_vec()),
                 }
             }
             _ => Err(Errno::EINVAL.into()),
         }
     }
 
-    fn leads_to(&self) -> Result<Option<Location>> {
+    fn lead(&self) -> Result<Lead> {
         // What another process has is found by its path alone, as far as one's own root and permissions allow.
-        let own = |pid: i32| {
-            let process = process::find(pid).filter(|_| pid == task::current_pid())?;
-            process.shown()
-        };
-        Ok(match self.place {
+        let own = |pid: i32| process::find(pid).filter(|_| pid == task::current_pid())?.shown();
+        let place = match self.place {
             Place::Link(pid, ProcessLink::Cwd) => own(pid).map(|shown| shown.fs.cwd()),
             Place::Link(pid, ProcessLink::Root) => own(pid).map(|shown| shown.fs.root()),
             Place::Descriptor(pid, fd) => match own(pid) {
                 Some(shown) => shown.files.get(fd).map_err(|_| Errno::ENOENT)?.location().cloned(),
                 None => None,
             },
-            _ => None,
-        })
+            Place::Link(..) => None,
+            _ => return Ok(Lead::Text),
+        };
+        Ok(place.map_or(Lead::Magic, Lead::Place))
     }
 }

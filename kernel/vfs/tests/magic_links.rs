@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use common::{World, errno};
 use vfs::{
-    AT_FDCWD, AtFlags, Attr, Cookie, DeviceNumber, DirOps, DirSink, Errno, Fd, FileSystem, FileType, Location,
+    AT_FDCWD, AtFlags, Attr, Cookie, DeviceNumber, DirOps, DirSink, Errno, Fd, FileSystem, FileType, Lead, Location,
     MountFlags, Name, Node, NodeId, NodeOps, OpenFlags, ResolveFlags, Result, StatFs, SymlinkOps, Timestamp,
 };
 
@@ -37,6 +37,9 @@ impl FileSystem for View {
         true
     }
 }
+
+/// The number of the link that is followed as its text, `/a/f`.
+const EXE: usize = 99;
 
 /// The directory, or the link of a number.
 struct Place {
@@ -84,12 +87,16 @@ impl DirOps for Place {
 
 impl SymlinkOps for Place {
     fn target(&self) -> Result<Vec<u8>> {
-        Ok(b"/somewhere (deleted)".to_vec())
+        Ok(if self.number == Some(EXE) { b"/a/f".to_vec() } else { b"/somewhere (deleted)".to_vec() })
     }
 
-    fn leads_to(&self) -> Result<Option<Location>> {
+    fn lead(&self) -> Result<Lead> {
         let links = self.links.0.lock().unwrap();
-        self.number.and_then(|number| links.get(number).cloned()).map(Some).ok_or_else(|| Errno::ENOENT.into())
+        match self.number {
+            Some(EXE) => Ok(Lead::Magic),
+            Some(number) => links.get(number).cloned().map(Lead::Place).ok_or_else(|| Errno::ENOENT.into()),
+            None => Ok(Lead::Text),
+        }
     }
 }
 
@@ -152,6 +159,7 @@ fn a_path_goes_on_from_where_a_link_leads() {
     let (world, links) = world(&["/a/", "/a/b/", "/a/b/f", "/l -> fd/0/b"]);
     let fd = world.open(&world.root, "/a", OpenFlags::O_RDONLY).unwrap();
     show(&world, &links, fd);
+    assert_eq!(errno(world.stat("/fd/0/b/f/..")), Errno::ENOTDIR);
     for path in ["/fd/0/b/f", "/fd/0//b/./f", "/fd/0/../a/b/f", "/l/f", "/l/../b/f"] {
         assert_eq!(world.ino(path), world.ino("/a/b/f"), "{path}");
     }
@@ -171,4 +179,17 @@ fn resolve_flags_refuse_such_links_as_linux_does() {
     assert_eq!(errno(open(ResolveFlags::RESOLVE_NO_SYMLINKS)), Errno::ELOOP);
     assert_eq!(errno(open(ResolveFlags::RESOLVE_IN_ROOT)), Errno::EXDEV);
     assert_eq!(errno(open(ResolveFlags::RESOLVE_NO_XDEV)), Errno::EXDEV);
+    let beneath = |path| {
+        world.ns.openat2(
+            root,
+            world.open(root, "/", OpenFlags::O_RDONLY).unwrap(),
+            path,
+            &vfs::OpenHow { resolve: ResolveFlags::RESOLVE_BENEATH, ..vfs::OpenHow::from_open(OpenFlags::O_RDONLY, 0) },
+        )
+    };
+    assert_eq!(errno(beneath(b"fd/0")), Errno::EXDEV);
+    // One that is followed by its text is magic all the same.
+    let exe = |resolve| world.open2(root, "/fd/99", OpenFlags::O_RDONLY, resolve).map(drop);
+    assert!(exe(ResolveFlags::empty()).is_ok());
+    assert_eq!(errno(exe(ResolveFlags::RESOLVE_NO_MAGICLINKS)), Errno::ELOOP);
 }

@@ -20,7 +20,7 @@ pub use file::{AllocateMode, FileOps, OpenIntent};
 pub use flags::{InodeFlags, XattrSet};
 pub use fs::{FileHandle, FileSystem, FsContext, StatFs, Trim};
 pub use name::{NAME_MAX, Name, NameBuf};
-pub use node::{Node, NodeId, NodeOps, SpecialOps, SymlinkOps, SyncKind, XattrMode};
+pub use node::{Lead, Node, NodeId, NodeOps, SpecialOps, SymlinkOps, SyncKind, XattrMode};
 pub use upper::{
     Over, Parent, Publish, SourceLeft, Subject, UpperDir, UpperRename, UpperRenameMode, Victim, XattrChange,
 };

@@ -227,6 +227,17 @@ pub trait NodeOps: Any + Send + Sync {
     }
 }
 
+/// What following a symbolic link means.
+pub enum Lead {
+    /// To go on with its text.
+    Text,
+    /// The same, of a link that stands for more than its text (`/proc/self/exe`), which `RESOLVE_NO_MAGICLINKS` refuses.
+    Magic,
+    /// To be at this place, whatever its text says: at the file behind a descriptor (`/proc/self/fd/N`), which may have no name.
+    /// `RESOLVE_NO_MAGICLINKS` refuses it.
+    Place(Location),
+}
+
 /// A symbolic link.
 pub trait SymlinkOps: NodeOps {
     /// The target: 1 to 4,095 bytes.
@@ -235,13 +246,12 @@ pub trait SymlinkOps: NodeOps {
     /// `EIO`, `EUCLEAN`.
     fn target(&self) -> Result<Vec<u8>>;
 
-    /// Where following it leads, whatever the target's text says: the file behind a descriptor (`/proc/self/fd/N`), which may have no
-    /// name. Asked of [volatile](FileSystem::is_volatile) filesystems only; `None` for a link that is its text.
+    /// What following it means. Asked of [volatile](FileSystem::is_volatile) filesystems only.
     ///
     /// # Errors
     /// `ENOENT` where what it stood for is gone; `EACCES`.
-    fn leads_to(&self) -> Result<Option<Location>> {
-        Ok(None)
+    fn lead(&self) -> Result<Lead> {
+        Ok(Lead::Text)
     }
 }
 

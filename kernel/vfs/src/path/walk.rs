@@ -14,7 +14,7 @@ use crate::mount::Location;
 use crate::namespace::{Namespace, Protection};
 use crate::permission::Verdict;
 use crate::topology::Topology;
-use crate::{Access, Errno, NAME_MAX, Node, Result, permission};
+use crate::{Access, Errno, Lead, NAME_MAX, Node, Result, permission};
 
 /// Where a resolution stops.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -156,7 +156,7 @@ impl<'a> Walker<'a> {
         if self.flags.contains(LookupFlags::NO_SYMLINKS) || here.mount.has(MountFlags::MS_NOSYMFOLLOW) {
             return Err(Errno::ELOOP.into());
         }
-        let place = leads_to(link)?;
+        let place = self.place_of(link)?;
         self.followed += 1;
         self.links.clear();
         self.at = self.path.len();
@@ -176,11 +176,22 @@ impl<'a> Walker<'a> {
         push(&mut self.links, target)
     }
 
+    /// Where a link leads that is more than its text.
+    fn place_of(&self, link: &Dentry) -> Result<Option<Location>> {
+        let lead = match (&link.positive()?.node, link.caching) {
+            (Node::Symlink(node), Caching::Asked) => node.lead()?,
+            _ => Lead::Text,
+        };
+        match lead {
+            Lead::Text => Ok(None),
+            _ if self.flags.contains(LookupFlags::NO_MAGIC) => Err(Errno::ELOOP.into()),
+            Lead::Magic => Ok(None),
+            Lead::Place(place) => Ok(Some(place)),
+        }
+    }
+
     /// Moves to where a link leads that is more than its text.
     fn jump(&mut self, place: Location) -> Result<()> {
-        if self.flags.contains(LookupFlags::NO_MAGIC) {
-            return Err(Errno::ELOOP.into());
-        }
         let scoped = self.flags.intersects(LookupFlags::BENEATH | LookupFlags::IN_ROOT);
         let elsewhere = !Arc::ptr_eq(&place.mount, &self.current().mount);
         if scoped || (self.flags.contains(LookupFlags::NO_XDEV) && elsewhere) {
@@ -260,7 +271,7 @@ impl<'a> Walker<'a> {
                 Stop::List(inode) => {
                     inode.access_list()?;
                 }
-                Stop::Target(link) => match leads_to(&link)? {
+                Stop::Target(link) => match self.place_of(&link)? {
                     Some(place) => {
                         self.pass();
                         self.jump(place)?;
@@ -414,14 +425,6 @@ impl<'a> Walker<'a> {
             self.here = Some(location);
         }
         Ok(stop)
-    }
-}
-
-/// Where a link leads that is more than its text.
-fn leads_to(link: &Dentry) -> Result<Option<Location>> {
-    match (&link.positive()?.node, link.caching) {
-        (Node::Symlink(node), Caching::Asked) => node.leads_to(),
-        _ => Ok(None),
     }
 }
 
