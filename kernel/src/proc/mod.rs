@@ -13,8 +13,8 @@ use core::ops::ControlFlow;
 
 use base::sort;
 use vfs::{
-    Attr, Cookie, DeviceNumber, DirEntry, DirOps, DirSink, Errno, FileOps, FileSystem, FileType, FsContext, Location,
-    Name, Node, NodeId, NodeOps, OpenIntent, Result, StatFs, SymlinkOps, Timestamp,
+    Attr, Cookie, DeviceNumber, DirEntry, DirOps, DirSink, Errno, FileOps, FileSystem, FileType, FsContext, Lead, Name,
+    Node, NodeId, NodeOps, OpenIntent, Result, StatFs, SymlinkOps, Timestamp,
 };
 
 use crate::task::{self, process};
