@@ -113,6 +113,11 @@ fn access_times_of_what_was_changed_follow_relatime() {
         look();
         assert!(accessed(path) > first, "{}", path.display());
     }
+    let before = accessed(&dir);
+    run("touch", &[&"-m", &dir]);
+    let quiet = open(&dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOATIME);
+    assert_eq!(rustix::fs::Dir::new(quiet).unwrap().count(), 2);
+    assert_eq!(accessed(&dir), before, "listed with O_NOATIME");
 }
 
 #[test]

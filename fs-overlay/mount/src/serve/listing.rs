@@ -34,7 +34,6 @@ fn cookie(offset: u64) -> Cookie {
 
 /// Fills a reply of names.
 pub(super) fn plain(table: &Table, dir: Numbered<'_>, offset: u64, reply: &mut ReplyDirectory) -> Result<()> {
-    dir.1.note_access();
     for (at, name, node) in dots(table, dir, offset) {
         if reply.add(INodeNo(node.id().ino), at, to_fuse_type(FileType::Dir), name) {
             return Ok(());
@@ -57,7 +56,6 @@ pub(super) fn with_attributes(
     offset: u64,
     reply: &mut ReplyDirectoryPlus,
 ) -> Result<()> {
-    dir.note_access();
     for (at, name, node) in dots(table, (number, dir), offset) {
         // The kernel takes the names and does not count these.
         let attr = to_fuse(&node.attr()?);

@@ -41,6 +41,9 @@ const REQUEST_MAX: u32 = 1 << 20;
 /// Everything is found by the inode's number: open directories need no handle, and files only for what they were [told](open).
 const NO_HANDLE: FileHandle = FileHandle(0);
 
+/// An open directory whose listing is no access: `O_NOATIME`.
+const QUIET: FileHandle = FileHandle(1);
+
 /// Numbers are not used again while the kernel knows them.
 const GENERATION: Generation = Generation(0);
 
@@ -322,22 +325,37 @@ impl Filesystem for Server {
         reply_empty(self.node(number.0).and_then(|node| self.open.sync(handle.0, &node, kind)), reply);
     }
 
-    fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        reply.opened(NO_HANDLE, FopenFlags::empty());
+    fn opendir(&self, _: &Request, _: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let quiet = flags.0 & vfs::OpenFlags::O_NOATIME.bits() as i32 != 0;
+        reply.opened(if quiet { QUIET } else { NO_HANDLE }, FopenFlags::empty());
     }
 
-    fn readdir(&self, _: &Request, number: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        match self.dir(number.0).and_then(|dir| listing::plain(&self.table, (number.0, &dir), offset, &mut reply)) {
+    fn readdir(&self, _: &Request, number: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let listed = |dir| {
+            listing::plain(&self.table, (number.0, &dir), offset, &mut reply)?;
+            note_listing(&dir, handle, offset);
+            Ok(())
+        };
+        match self.dir(number.0).and_then(listed) {
             Ok(()) => reply.ok(),
             Err(error) => reply.error(errno(error)),
         }
     }
 
-    fn readdirplus(&self, _: &Request, number: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
-        match self
-            .dir(number.0)
-            .and_then(|dir| listing::with_attributes(&self.table, (number.0, &dir), offset, &mut reply))
-        {
+    fn readdirplus(
+        &self,
+        _: &Request,
+        number: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let listed = |dir| {
+            listing::with_attributes(&self.table, (number.0, &dir), offset, &mut reply)?;
+            note_listing(&dir, handle, offset);
+            Ok(())
+        };
+        match self.dir(number.0).and_then(listed) {
             Ok(()) => reply.ok(),
             Err(error) => reply.error(errno(error)),
         }
@@ -463,5 +481,12 @@ impl Filesystem for Server {
         reply: ReplyWrite,
     ) {
         reply_written(self.copy((from.0, from_offset), (to.0, to_offset), len), reply);
+    }
+}
+
+/// A listing has begun, and is an access unless its opener wants none.
+fn note_listing(dir: &Arc<dyn DirOps>, handle: FileHandle, offset: u64) {
+    if offset == 0 && handle != QUIET {
+        dir.note_access();
     }
 }
