@@ -7,6 +7,7 @@ use vfs::{
     SyncKind, XattrMode, XattrSet,
 };
 
+use crate::index::InUpper;
 use crate::node::OverlayDir;
 use crate::options::SyncMode;
 use crate::xattr::{self, LAYER_XATTR};
@@ -67,7 +68,8 @@ impl NodeOps for OverlayDir {
 
     fn remove_xattr(&self, name: &[u8]) -> Result<()> {
         self.core.fs.writable()?;
-        let name = xattr::check_remove(self.core.fs.names, &**self.top()?, name)?;
+        let in_upper = if self.upper().is_some() { InUpper::Yes } else { InUpper::No };
+        let name = xattr::check_remove(self.core.fs.names, &**self.top()?, name, in_upper)?;
         self.copy_up()?.remove_xattr(&name)
     }
 

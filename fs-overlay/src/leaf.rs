@@ -17,7 +17,7 @@ use vfs::{
 use crate::copy_up::Content;
 use crate::fs::Shared;
 use crate::identity::{Kind, LayerIndex};
-use crate::index::IndexName;
+use crate::index::{InUpper, IndexName};
 use crate::metacopy::{Data, Extent};
 use crate::node::{Core, OverlayDir, Place};
 use crate::options::SyncMode;
@@ -245,7 +245,8 @@ impl<T: Kind + ?Sized> NodeOps for Leaf<T> {
 
     fn remove_xattr(&self, name: &[u8]) -> Result<()> {
         self.core.fs.writable()?;
-        let name = xattr::check_remove(self.core.fs.names, self.top()?, name)?;
+        let in_upper = if self.upper.get().is_some() { InUpper::Yes } else { InUpper::No };
+        let name = xattr::check_remove(self.core.fs.names, self.top()?, name, in_upper)?;
         self.copy_up(Content::Attributes)?.remove_xattr(&name)
     }
 

@@ -6,9 +6,10 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use vfs::{Errno, Error, NodeOps, Result, XattrMode};
+use vfs::{Errno, Error, NodeOps, Result, XattrMode, acl};
 
 use crate::format::Names;
+use crate::index::InUpper;
 
 /// A virtual, read-only attribute of every node, which no list shows: `upper`, `lower0` (the topmost), `lower1`…, or `merged`
 /// for a directory that has an upper part and lower ones. For tools.
@@ -98,13 +99,18 @@ pub(crate) fn check_set<'a, N: NodeOps + ?Sized>(
     Ok(name)
 }
 
-/// As [`check_set`], for a removal.
+/// As [`check_set`], for a removal. Of an access control list that is not there, an upper layer's filesystem has its own say.
 ///
 /// # Errors
 /// `EPERM`; `ENODATA` if there is none.
-pub(crate) fn check_remove<'a, N: NodeOps + ?Sized>(names: &Names, node: &N, name: &'a [u8]) -> Result<Cow<'a, [u8]>> {
+pub(crate) fn check_remove<'a, N: NodeOps + ?Sized>(
+    names: &Names,
+    node: &N,
+    name: &'a [u8],
+    in_upper: InUpper,
+) -> Result<Cow<'a, [u8]>> {
     let name = check_name(names, name)?;
-    if of_layer(node, &name)?.is_none() {
+    if (in_upper == InUpper::No || !acl::is_acl(&name)) && of_layer(node, &name)?.is_none() {
         return Err(Errno::ENODATA.into());
     }
     Ok(name)

@@ -8,10 +8,7 @@ use std::sync::Arc;
 
 use fs_overlay::{IndexMode, Layers, MetacopyMode, Options, OverlayFs, RedirectMode};
 use support::disk::Disk;
-use support::linux::{
-    self, Linux, differences, leaves_a_trace_on_linux, takes_no_list_from_a_lower_file,
-    touches_without_a_write_on_linux,
-};
+use support::linux::{self, Linux, differences, leaves_a_trace_on_linux, touches_without_a_write_on_linux};
 use support::ops::{self, Op};
 use support::random::{Case, Verdict, judge};
 use support::{Detail, Tree, context, number};
@@ -101,10 +98,7 @@ fn run_indexed(seed: u64, case: &Case) -> Verdict {
     for (round, ops) in [("before the exchange", before), ("after it", after)] {
         for (step, op) in ops.iter().enumerate() {
             let tree = Tree::of(&*ours.fs);
-            if leaves_a_trace_on_linux(&tree, op)
-                || takes_no_list_from_a_lower_file(&tree, op)
-                || touches_without_a_write_on_linux(op)
-            {
+            if leaves_a_trace_on_linux(&tree, op) || touches_without_a_write_on_linux(op) {
                 continue;
             }
             let linux_result = linux.apply(op).map_err(|error| error.raw_os_error().unwrap_or(-1));

@@ -51,6 +51,23 @@ fn a_new_nodes_attributes_are_escaped_too() {
 }
 
 #[test]
+fn a_list_that_is_not_there_is_missed_in_a_lower_layer_alone() {
+    // As on Linux, whose upper filesystems do not mind.
+    let rig = Rig::new(sample);
+    let lists = [("d/f", &b"system.posix_acl_access"[..]), ("d/e", b"system.posix_acl_default")];
+    let remove = |path: &str, name| rig.tree().get(path).unwrap().ops().remove_xattr(name);
+    for (path, name) in lists {
+        assert_eq!(remove(path, name).unwrap_err(), Errno::ENODATA, "{path}");
+        assert_eq!(rig.tree().layer(path), "lower0", "nothing is copied up for it");
+    }
+    rig.tree().append("d/f", "!").unwrap();
+    rig.tree().put("d/e/new", "").unwrap();
+    for (path, name) in lists {
+        remove(path, name).unwrap();
+    }
+}
+
+#[test]
 fn a_virtual_attribute_tells_the_layer() {
     let rig = Rig::new(sample);
     let tree = rig.tree();

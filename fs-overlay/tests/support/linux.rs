@@ -494,16 +494,3 @@ pub(crate) fn leaves_a_trace_on_linux(tree: &Tree, op: &Op) -> bool {
         _ => false,
     }
 }
-
-/// Whether Linux answers ENODATA, as it does of lower files alone: an access control list is taken away that is not there.
-pub(crate) fn takes_no_list_from_a_lower_file(tree: &Tree, op: &Op) -> bool {
-    let (path, name) = match op {
-        Op::RemoveXattr(path, name) => (path, name),
-        Op::SetXattr(path, name, value) if value.len() == 4 => (path, name),
-        _ => return false,
-    };
-    let is_lower = |node: &Node| !matches!(node, Node::Symlink(_)) && tree.layer(path).starts_with("lower");
-    vfs::acl::is_acl(name.as_bytes())
-        && matches!(tree.find(path), Ok(Some(node)) if is_lower(&node))
-        && tree.xattr(path, name).is_none()
-}

@@ -306,10 +306,7 @@ fn set_list(node: &Node, name: &str, value: &[u8]) -> Result<()> {
     }
     match Acl::parse(value)? {
         Some(_) => node.ops().set_xattr(name.as_bytes(), value, XattrMode::Set),
-        None => match node.ops().remove_xattr(name.as_bytes()) {
-            Err(error) if error.errno() == Errno::ENODATA => Ok(()),
-            result => result,
-        },
+        None => node.ops().remove_xattr(name.as_bytes()),
     }
 }
 

@@ -312,6 +312,9 @@ impl<B: Body> NodeOps for Inode<B> {
         let now = shared.now();
         let mut meta = self.core.meta.write();
         if meta.xattrs.get(name).is_none() {
+            if acl::is_acl(name) {
+                return Ok(());
+            }
             return Err(Errno::ENODATA.into());
         }
         remove(shared, &mut meta, name);

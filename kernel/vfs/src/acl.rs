@@ -90,8 +90,18 @@ impl Acl {
     /// # Errors
     /// `EOPNOTSUPP` for another version, `EINVAL` for what is no list.
     pub fn parse(value: &[u8]) -> Result<Option<Self>> {
+        let entries = Self::read(value)?;
+        if entries.is_empty() { Ok(None) } else { Self::new(entries).map(Some) }
+    }
+
+    /// The entries that the value of an extended attribute has, whether or not they make a valid list (`posix_acl_from_xattr`).
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` for another version; `EINVAL` for a length that entries cannot have, a tag that there is not, and a named entry
+    /// that names nobody.
+    pub(crate) fn read(value: &[u8]) -> Result<Vec<Entry>> {
         let Some((version, body)) = value.split_first_chunk::<4>() else {
-            return if value.is_empty() { Ok(None) } else { Err(invalid()) };
+            return if value.is_empty() { Ok(Vec::new()) } else { Err(invalid()) };
         };
         if u32::from_le_bytes(*version) != VERSION {
             return Err(Error::new(Errno::EOPNOTSUPP, "version of an access control list"));
@@ -105,9 +115,12 @@ impl Acl {
         for &[t0, t1, p0, p1, ref id @ ..] in raw {
             let tag = Tag::from_raw(u16::from_le_bytes([t0, t1])).ok_or_else(invalid)?;
             let id = if tag.is_named() { u32::from_le_bytes(*id) } else { NO_ID };
+            if tag.is_named() && id == NO_ID {
+                return Err(invalid());
+            }
             entries.push(Entry { tag, perm: u16::from_le_bytes([p0, p1]), id });
         }
-        if entries.is_empty() { Ok(None) } else { Self::new(entries).map(Some) }
+        Ok(entries)
     }
 
     /// The list that an inode has in an extended attribute: [`ACCESS`] or [`DEFAULT`].

@@ -204,8 +204,13 @@ pub(crate) enum XattrAccess {
     Write,
 }
 
+/// Whether the caller may set or take away an access control list: its owner may (`EPERM`).
+pub(crate) fn set_list(who: &Credentials, inode: &Triple<'_>) -> Result<()> {
+    if owns(who, inode) { Ok(()) } else { Err(Errno::EPERM.into()) }
+}
+
 /// Whether the caller may use the extended attribute `name` (`xattr(7)`): `EPERM` or `ENODATA` by its class, `EACCES` by the bits,
-/// `EOPNOTSUPP` for an unknown class; `EPERM` to change one of what is immutable or append-only.
+/// `EOPNOTSUPP` for an unknown class; `EPERM` to change one of what is immutable or append-only. Of access control lists see [`set_list`].
 pub(crate) fn xattr(who: &Credentials, inode: &Triple<'_>, name: &[u8], access: XattrAccess) -> Result<()> {
     if access == XattrAccess::Write {
         inode.flags.check_change()?;
@@ -227,6 +232,10 @@ pub(crate) fn xattr(who: &Credentials, inode: &Triple<'_>, name: &[u8], access: 
     if name.starts_with(b"trusted.") {
         return if who.capable(Capabilities::CAP_SYS_ADMIN) { Ok(()) } else { Err(refused.into()) };
     }
+    if acl::is_acl(name) {
+        // Links have none. Whose a list is to set is asked where it is known to be one that the inode can have.
+        return if inode.kind == FileType::Symlink { Err(Errno::EOPNOTSUPP.into()) } else { Ok(()) };
+    }
     if access == XattrAccess::Read && (name.starts_with(b"security.") || name.starts_with(b"system.")) {
         return Ok(());
     }
@@ -235,12 +244,6 @@ pub(crate) fn xattr(who: &Credentials, inode: &Triple<'_>, name: &[u8], access: 
     }
     if name.starts_with(b"security.") {
         return if who.capable(Capabilities::CAP_SYS_ADMIN) { Ok(()) } else { Err(Errno::EPERM.into()) };
-    }
-    if acl::is_acl(name) {
-        if inode.kind == FileType::Symlink {
-            return Err(Errno::EOPNOTSUPP.into());
-        }
-        return if owns(who, inode) { Ok(()) } else { Err(Errno::EPERM.into()) };
     }
     if name.starts_with(b"system.") {
         return Ok(());

@@ -34,6 +34,7 @@ group! {
     links_share_them + HARD_LINKS,
     trusted_and_security_are_kept + ALL_XATTRS,
     acls_are_kept_as_they_are + ALL_XATTRS,
+    an_acl_can_be_taken_away_twice + ALL_XATTRS,
     an_acl_and_the_mode_are_in_step + ALL_XATTRS,
     a_symbolic_link_has_trusted_ones + ALL_XATTRS,
     those_that_were_there_at_mount_can_be_changed,
@@ -311,6 +312,20 @@ fn acls_are_kept_as_they_are(env: &Env<'_>) -> Outcome {
     is(&base.at("d")?, b"system.posix_acl_default", Some(ACL))?;
     base.at("d")?.ops().remove_xattr(b"system.posix_acl_default")?;
     is(&base.at("d")?, b"system.posix_acl_default", None)
+}
+
+fn an_acl_can_be_taken_away_twice(env: &Env<'_>) -> Outcome {
+    let base = env.start(&[file(b"f", b"").mode(0o660), dir(b"d")])?;
+    for (path, name) in [("f", &b"system.posix_acl_access"[..]), ("d", b"system.posix_acl_default")] {
+        let node = base.at(path)?;
+        set(&node, name, FULL)?;
+        node.ops().remove_xattr(name)?;
+        let before = node.attr()?;
+        node.ops().remove_xattr(name)?;
+        check_eq!(node.attr()?.ctime, before.ctime, "nothing changed");
+        is(&node, name, None)?;
+    }
+    Ok(())
 }
 
 fn a_symbolic_link_has_trusted_ones(env: &Env<'_>) -> Outcome {

@@ -88,6 +88,10 @@ impl Ext4 {
         }
     }
 
+    fn has_attribute(&self, inode: &Inode, name: AttrName<'_>) -> Result<bool> {
+        Ok(self.walk_attributes(inode, |attr| (attr.name == name).then_some(()))?.is_some())
+    }
+
     /// Calls `each` with the full names of all attributes.
     pub(crate) fn list_xattrs(&self, inode: &Inode, each: &mut dyn FnMut(&[u8])) -> Result<()> {
         let _content = inode.content.read();
@@ -134,9 +138,13 @@ impl Ext4 {
         })
     }
 
-    /// Removes an attribute.
+    /// Removes an attribute. An access control list that is not there is no error, and nothing changes.
     pub(crate) fn remove_xattr(&self, inode: &Arc<Inode>, name: &[u8]) -> Result<()> {
         self.transact(CREDITS, &[inode], |h| {
+            let parsed = AttrName::parse(name)?;
+            if parsed.is_acl() && !h.fs.has_attribute(inode, parsed)? {
+                return Ok(());
+            }
             h.set_attribute(inode, name, None, XattrMode::Replace)?;
             let now = h.now;
             h.update(inode, |record| record.ctime = now)
@@ -176,7 +184,7 @@ impl Handle<'_> {
                 return self.put_attribute(inode, name, None);
             }
         }
-        let exists = self.fs.walk_attributes(inode, |attr| (attr.name == name).then_some(()))?.is_some();
+        let exists = self.fs.has_attribute(inode, name)?;
         match mode {
             XattrMode::Create if exists => return Err(Error::new(Errno::EEXIST, "attribute exists")),
             XattrMode::Replace if !exists => return Err(Error::new(Errno::ENODATA, "no such attribute")),

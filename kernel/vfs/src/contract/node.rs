@@ -187,7 +187,8 @@ pub trait NodeOps: Any + Send + Sync {
         Err(Errno::EOPNOTSUPP.into())
     }
 
-    /// Removes an extended attribute.
+    /// Removes an extended attribute. An access control list ([`acl`](crate::acl)) that is not there is no error and no change; an
+    /// overlay alone says `ENODATA` of one, where the file is in a lower layer.
     ///
     /// # Errors
     /// `ENODATA` if absent; `EOPNOTSUPP`, `EROFS`, `EIO`.

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::acl::{self, Acl};
+use crate::acl::{self, Acl, Entry};
 use crate::context::Context;
 use crate::flags::{AtFlags, Fd, XattrFlags};
 use crate::inode::Inode;
@@ -102,11 +102,12 @@ pub(crate) fn set(ctx: &Context, place: &Location, name: &[u8], value: &[u8], ho
     check_set(name, value, how)?;
     let writing = place.mount.want_write()?;
     let inode = place.inode()?;
+    let entries = if acl::is_acl(name) { Some(Acl::read(value)?) } else { None };
     let _exclusive = inode.lock.write();
     permission::xattr(&ctx.credentials, &inode.triple_locked()?, name, XattrAccess::Write)?;
     let ops = inode.node.ops();
-    if acl::is_acl(name) {
-        set_list(ctx, inode, name, value)?;
+    if let Some(entries) = entries {
+        set_list(ctx, inode, name, value, entries)?;
         return writing.changed(inode);
     }
     let both = XattrFlags::XATTR_CREATE | XattrFlags::XATTR_REPLACE;
@@ -127,14 +128,18 @@ pub(crate) fn set(ctx: &Context, place: &Location, name: &[u8], value: &[u8], ho
     writing.changed(inode)
 }
 
-/// Sets an access control list, whatever there was before (`set_posix_acl`); one without entries takes it away. The caller
-/// holds the inode's lock.
-fn set_list(ctx: &Context, inode: &Inode, name: &[u8], value: &[u8]) -> Result<()> {
-    let ops = inode.node.ops();
-    let result = match Acl::parse(value)? {
-        Some(_) if name == acl::DEFAULT && !inode.is_dir() => return Err(Errno::EACCES.into()),
-        Some(_) => ops.set_xattr(name, value, XattrMode::Set),
-        None => remove_list(inode, name),
+/// Sets an access control list, whatever there was before (`set_posix_acl`); one without entries takes it away. Whether
+/// the entries make a list is asked last, as on Linux. The caller holds the inode's lock.
+fn set_list(ctx: &Context, inode: &Inode, name: &[u8], value: &[u8], entries: Vec<Entry>) -> Result<()> {
+    if name == acl::DEFAULT && !inode.is_dir() {
+        return if entries.is_empty() { Ok(()) } else { Err(Errno::EACCES.into()) };
+    }
+    permission::set_list(&ctx.credentials, &inode.triple_locked()?)?;
+    let result = if entries.is_empty() {
+        inode.node.ops().remove_xattr(name)
+    } else {
+        Acl::new(entries)?;
+        inode.node.ops().set_xattr(name, value, XattrMode::Set)
     };
     inode.forget_triple();
     result?;
@@ -147,14 +152,16 @@ fn set_list(ctx: &Context, inode: &Inode, name: &[u8], value: &[u8]) -> Result<(
     Ok(())
 }
 
-/// Takes an access control list away; none to take is no error.
-fn remove_list(inode: &Inode, name: &[u8]) -> Result<()> {
+/// Takes an access control list away; a file that is no directory has no default one to take. The caller holds the inode's
+/// lock.
+fn remove_list(ctx: &Context, inode: &Inode, name: &[u8]) -> Result<()> {
+    if name == acl::DEFAULT && !inode.is_dir() {
+        return Ok(());
+    }
+    permission::set_list(&ctx.credentials, &inode.triple_locked()?)?;
     let result = inode.node.ops().remove_xattr(name);
     inode.forget_triple();
-    match result {
-        Err(error) if error.errno() == Errno::ENODATA => Ok(()),
-        result => result,
-    }
+    result
 }
 
 pub(crate) fn get(ctx: &Context, place: &Location, name: &[u8]) -> Result<Vec<u8>> {
@@ -188,6 +195,6 @@ pub(crate) fn remove(ctx: &Context, place: &Location, name: &[u8]) -> Result<()>
     let inode = place.inode()?;
     let _exclusive = inode.lock.write();
     permission::xattr(&ctx.credentials, &inode.triple_locked()?, name, XattrAccess::Write)?;
-    if acl::is_acl(name) { remove_list(inode, name) } else { inode.node.ops().remove_xattr(name) }?;
+    if acl::is_acl(name) { remove_list(ctx, inode, name) } else { inode.node.ops().remove_xattr(name) }?;
     writing.changed(inode)
 }
