@@ -87,6 +87,17 @@ impl Linux {
         self.changes.join("w")
     }
 
+    /// The names in the index.
+    pub(crate) fn index(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.work().join("index")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    /// What the next mount is made with.
+    pub(crate) fn set_options(&mut self, options: &str) {
+        self.options = options.into();
+    }
+
     /// Where an image of a disk can be put.
     pub(crate) fn image(&self) -> PathBuf {
         self.root.join("image")
