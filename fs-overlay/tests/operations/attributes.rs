@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::support::{Detail, Rig, Tree, context, name, overlay, ram};
+use crate::support::{Detail, Rig, Tree, context, name, overlay, ram, read_all};
 use fs_overlay::{Layer, Layers, Options, OverlayFs};
 use vfs::{Errno, FileSystem, NewKind, NewNode, Node, OpenIntent, SetAttr, SyncKind, XattrMode};
 
@@ -245,6 +245,49 @@ fn an_overlay_over_an_overlay_keeps_its_numbers_over_copy_up_and_remount() {
         drop((outer, inner));
         inner = overlay(&changes, std::slice::from_ref(&bottom));
         outer = overlay(&upper, &[inner.clone()]);
+    }
+}
+
+#[test]
+fn a_handle_leads_to_its_file_wherever_names_move_until_the_last_is_gone() {
+    // Layers on two filesystems.
+    let mut rig = Rig::new(sample);
+    let tree = rig.tree();
+    tree.put("d/made", "made").unwrap();
+    tree.append("d/f", "!").unwrap();
+    tree.mkdir("new").unwrap();
+    let files = [("d/made", "made", "a"), ("d/f", "content!", "b"), ("d/e/g", "deep", "c")];
+    let handles = files.map(|(path, ..)| tree.get(path).unwrap().ops().handle().unwrap());
+    let numbers = files.map(|(path, ..)| tree.ino(path));
+    let all_lead_there = |rig: &Rig, when: &str| {
+        for (index, (path, content, _)) in files.iter().enumerate() {
+            let found = rig.fs.node_by_handle(&handles[index]).unwrap().unwrap_or_else(|| panic!("{path} {when}"));
+            assert_eq!(found.attr().unwrap().ino, numbers[index], "{path} {when}");
+            assert_eq!(read_all(&**found.as_file().unwrap()).unwrap(), content.as_bytes(), "{path} {when}");
+        }
+    };
+    all_lead_there(&rig, "at first");
+    for (path, _, name) in files {
+        tree.link(path, &format!("new/{name}")).unwrap();
+    }
+    all_lead_there(&rig, "with two names");
+    for (path, ..) in files {
+        tree.unlink(path).unwrap();
+    }
+    all_lead_there(&rig, "with the other name alone");
+    for (.., name) in files {
+        tree.rename(&format!("new/{name}"), &format!("d/empty/{name}")).unwrap();
+    }
+    tree.rename("d", "moved").unwrap();
+    all_lead_there(&rig, "in directories that moved");
+    drop(tree);
+    rig.remount();
+    all_lead_there(&rig, "after a remount");
+    for (.., name) in files {
+        rig.tree().unlink(&format!("moved/empty/{name}")).unwrap();
+    }
+    for handle in &handles[..2] {
+        assert!(rig.fs.node_by_handle(handle).unwrap().is_none(), "it is gone");
     }
 }
 

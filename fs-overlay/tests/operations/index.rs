@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::support::{Tree, context, ram};
+use crate::support::{Detail, Tree, context, ram};
 use contract::fault::{Calls, Control, FaultFs};
 use fs_overlay::{IndexMode, Layer, Layers, MetacopyMode, MountError, Options, OverlayFs};
-use vfs::{Errno, FileSystem, RenameMode, Result, SetAttr};
+use vfs::{DeviceNumber, Errno, FileSystem, NewKind, NewNode, RenameMode, Result, SetAttr};
 
 const ON: Options = Options {
     redirect: fs_overlay::RedirectMode::Create,
@@ -396,5 +396,76 @@ fn names_that_come_beneath_an_index_never_make_a_count_wrap() {
         }
         rig.remount();
         rig.state();
+    }
+}
+
+#[test]
+fn numbers_of_every_kind_stay_over_copy_up_move_and_remount_in_nested_overlays() {
+    // Each layer is on a filesystem of its own.
+    let kinds = |tree: &Tree, dir: &str| {
+        tree.mkdir(dir).unwrap();
+        let device = DeviceNumber::new(1, 5);
+        let kinds = [
+            ("file", NewKind::File),
+            ("chrdev", NewKind::CharDevice(device)),
+            ("blkdev", NewKind::BlockDevice(device)),
+            ("fifo", NewKind::Fifo),
+            ("socket", NewKind::Socket),
+            ("symlink", NewKind::Symlink(b"file")),
+        ];
+        for (name, kind) in kinds {
+            tree.create(&format!("{dir}/{name}"), &NewNode::new(kind, 0o644)).unwrap();
+        }
+        tree.put(&format!("{dir}/link"), "linked").unwrap();
+        tree.link(&format!("{dir}/link"), &format!("{dir}/link2")).unwrap();
+    };
+    const NAMES: [&str; 8] = ["file", "chrdev", "blkdev", "fifo", "socket", "symlink", "link", "link2"];
+    let disk = || -> Arc<dyn FileSystem> {
+        let disk = ram();
+        for dir in ["u", "w"] {
+            Tree::of(&*disk).mkdir(dir).unwrap();
+        }
+        disk
+    };
+    let (bottom, middle, top) = (ram(), disk(), disk());
+    let bottom: Arc<dyn FileSystem> = bottom;
+    kinds(&Tree::of(&*bottom), "lower");
+    kinds(&Tree::of(&*middle), "u/upper");
+    let nested = || {
+        let inner = mount(&bottom, &middle, ON).unwrap();
+        let below: Arc<dyn FileSystem> = inner.clone();
+        (mount(&below, &top, ON).unwrap(), inner)
+    };
+    let numbers = |fs: &OverlayFs, dirs: [&str; 2]| {
+        let tree = Tree::of(fs);
+        tree.dump(Detail::Merged);
+        dirs.map(|dir| NAMES.map(|name| tree.ino(&format!("{dir}/{name}"))))
+    };
+    let (mut outer, mut inner) = nested();
+    let dirs = ["lower", "upper"];
+    let before = numbers(&outer, dirs);
+    let distinct: std::collections::HashSet<_> = before.iter().flatten().collect();
+    assert_eq!(distinct.len(), 2 * (NAMES.len() - 1), "the two links are one");
+    for dir in dirs {
+        for name in &NAMES[..NAMES.len() - 1] {
+            let node = Tree::of(&*outer).get(&format!("{dir}/{name}")).unwrap();
+            node.ops().set_attr(&SetAttr { uid: Some(100), ..SetAttr::default() }).unwrap();
+        }
+    }
+    assert_eq!(numbers(&outer, dirs), before, "after the copy-up");
+    let moved = ["lower2", "upper2"];
+    for (from, to) in dirs.into_iter().zip(moved) {
+        let tree = Tree::of(&*outer);
+        tree.mkdir(to).unwrap();
+        for name in NAMES {
+            tree.rename(&format!("{from}/{name}"), &format!("{to}/{name}")).unwrap();
+        }
+    }
+    for _ in 0..2 {
+        assert_eq!(numbers(&outer, moved), before, "after the move");
+        outer.unmount().unwrap();
+        inner.unmount().unwrap();
+        drop((outer, inner));
+        (outer, inner) = nested();
     }
 }
