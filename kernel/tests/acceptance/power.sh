@@ -7,6 +7,6 @@ need e2fsck e2fsprogs
 
 STRATA_KERNEL=$(realpath "$kernel")
 export STRATA_KERNEL
-export STRATA_KILLS=${STRATA_KILLS:-200} STRATA_STEPS=${STRATA_STEPS:-2000} STRATA_CUTS=${STRATA_CUTS:-1000}
+export STRATA_KILLS=${STRATA_KILLS:-200} STRATA_STEPS=${STRATA_STEPS:-2000} STRATA_CUTS=${STRATA_CUTS:-4000}
 cd "$root"
 cargo test --quiet --package kernel --test power -- --nocapture --test-threads 1 "$@"
