@@ -88,6 +88,8 @@ impl Frame {
 pub(crate) struct IndexPath {
     pub(crate) frames: Vec<Frame>,
     pub(crate) hasher: Hasher,
+    /// The hash that it was searched for.
+    hash: u32,
 }
 
 impl IndexPath {
@@ -155,7 +157,7 @@ impl Ext4 {
             node.search(hash);
             frames.push(node);
         }
-        let path = IndexPath { frames, hasher };
+        let path = IndexPath { frames, hasher, hash };
         match path.leaf() {
             Some(leaf) if leaf != 0 && leaf < self.dir_blocks(dir) => Ok(path),
             _ => Err(self.corrupt("ext4: leaf of a directory index")),
@@ -165,7 +167,7 @@ impl Ext4 {
     /// Finds a name through the index.
     pub(crate) fn find_indexed(&self, dir: &Inode, name: &[u8]) -> Result<Option<Entry>> {
         let mut path = self.index_path(dir, Target::Name(name))?;
-        let hash = path.hasher.hash(name).major;
+        let hash = path.hash;
         for _ in 0..MAX_COLLISION_BLOCKS {
             let Some(leaf) = path.leaf() else { break };
             self.check_leaf(dir, leaf)?;
