@@ -223,8 +223,12 @@ fn layers_that_change_beneath_an_overlay_make_no_panic_and_no_damage() {
             let mut rig = Rig::new(|t| {
                 sample(t);
                 t.put("gone", "gone").unwrap();
+                t.put("bystander", "lower").unwrap();
+                t.put("copied", "lower").unwrap();
             });
             let tree = rig.tree();
+            tree.append("copied", ", changed").unwrap();
+            tree.put("own", "upper").unwrap();
             tree.append("d/f", "!").unwrap();
             tree.unlink("gone").unwrap();
             tree.put("new", "new").unwrap();
@@ -249,7 +253,13 @@ fn layers_that_change_beneath_an_overlay_make_no_panic_and_no_damage() {
             drop((held, tree));
             // What the layers are now is a tree again.
             rig.remount();
-            rig.tree().dump(Detail::Merged);
+            let tree = rig.tree();
+            tree.dump(Detail::Merged);
+            // And what nobody touched is as it was.
+            for (path, content) in [("bystander", "lower"), ("copied", "lower, changed"), ("own", "upper")] {
+                let found = tree.read(path);
+                assert_eq!(found.unwrap(), content, "{meddled}, {done}: {path}");
+            }
         }
     }
     println!("{} changes beneath, {} steps each; {refused} were refused", MEDDLING.len(), DONE.len());
