@@ -133,10 +133,17 @@ impl Linux {
         Ok(())
     }
 
-    /// Unmounts the image.
+    /// Unmounts the image. It may be in use for a moment more: an overlay that was unmounted is taken down behind that.
     pub(crate) fn leave_image(&mut self) {
         let disk = std::mem::replace(&mut self.changes, self.root.clone());
-        rustix::mount::unmount(bytes(&disk), UnmountFlags::empty()).unwrap();
+        for attempt in 0.. {
+            match rustix::mount::unmount(bytes(&disk), UnmountFlags::empty()) {
+                Err(rustix::io::Errno::BUSY) if attempt < 100 => {
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                }
+                result => return result.unwrap(),
+            }
+        }
     }
 
     pub(crate) fn merged(&self) -> PathBuf {
