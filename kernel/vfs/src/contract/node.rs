@@ -247,7 +247,7 @@ pub trait SymlinkOps: NodeOps {
     /// `EIO`, `EUCLEAN`.
     fn target(&self) -> Result<Vec<u8>>;
 
-    /// What following it means. Asked of [volatile](FileSystem::is_volatile) filesystems only.
+    /// What following it means. Asked of [volatile](crate::FileSystem::is_volatile) filesystems only.
     ///
     /// # Errors
     /// `ENOENT` where what it stood for is gone; `EACCES`.
