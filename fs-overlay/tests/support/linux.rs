@@ -133,17 +133,10 @@ impl Linux {
         Ok(())
     }
 
-    /// Unmounts the image. It may be in use for a moment more: an overlay that was unmounted is taken down behind that.
+    /// Unmounts the image.
     pub(crate) fn leave_image(&mut self) {
         let disk = std::mem::replace(&mut self.changes, self.root.clone());
-        for attempt in 0.. {
-            match rustix::mount::unmount(bytes(&disk), UnmountFlags::empty()) {
-                Err(rustix::io::Errno::BUSY) if attempt < 100 => {
-                    std::thread::sleep(std::time::Duration::from_millis(100));
-                }
-                result => return result.unwrap(),
-            }
-        }
+        unmount_soon(&disk);
     }
 
     pub(crate) fn merged(&self) -> PathBuf {
@@ -174,7 +167,7 @@ impl Linux {
     }
 
     pub(crate) fn unmount(&self) {
-        rustix::mount::unmount(bytes(&self.merged()), UnmountFlags::empty()).unwrap();
+        unmount_soon(&self.merged());
     }
 
     pub(crate) fn apply(&self, op: &Op) -> Result<()> {
@@ -183,6 +176,17 @@ impl Linux {
             return self.mount();
         }
         apply(&self.merged(), op)
+    }
+}
+
+/// Unmounts what may be in use for a moment more: a process that another test is just starting has all descriptors, and an overlay that was
+/// unmounted is taken down behind that.
+fn unmount_soon(place: &Path) {
+    for attempt in 0.. {
+        match rustix::mount::unmount(bytes(place), UnmountFlags::empty()) {
+            Err(rustix::io::Errno::BUSY) if attempt < 100 => std::thread::sleep(std::time::Duration::from_millis(100)),
+            result => return result.unwrap(),
+        }
     }
 }
 
