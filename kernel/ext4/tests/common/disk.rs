@@ -253,6 +253,8 @@ fn repairs(text: &str) -> Option<&str> {
             || totals(before)
             || line.contains("Optimize? yes")
             || before.starts_with("Timestamp(s) on inode")
+            // What it asks wherever an orphan file was in use, having freed what is listed there.
+            || (before.starts_with("Orphan file (inode") && before.ends_with("is not clean."))
             || before.starts_with("Feature orphan_present is set but orphan file is clean");
         if line.contains("? yes") && !expected {
             return Some(line);
