@@ -46,8 +46,17 @@ fn dirty_image(scratch: &Scratch, mkfs: &str, mount: &str) -> Option<Vec<u8>> {
            printf \"\\300\\073\\071\\230escape\" > c/magic; sync
            cd ..; cp --sparse=never image dirty; umount mnt'"
     );
-    run(&script, &scratch.0)?;
-    Some(fs::read(scratch.0.join("dirty")).unwrap())
+    // How much Linux leaves in the log depends on when it last wrote the log back by itself.
+    for _ in 0..20 {
+        run(&script, &scratch.0)?;
+        let image = fs::read(scratch.0.join("dirty")).unwrap();
+        let (map, size) = (journal_map(scratch), block_size(&image));
+        let done = recover(&MemoryDisk::from_image(&image), &map, size, (image.len() / size) as u64).unwrap();
+        if done.transactions > 0 && done.blocks > 0 {
+            return Some(image);
+        }
+    }
+    panic!("Linux leaves nothing in the log");
 }
 
 /// The journal's extents as debugfs tells them.
@@ -92,9 +101,7 @@ fn a_journal_of_linux_is_replayed_to_the_same_bytes_as_e2fsck_does() {
         };
         let (map, block_size) = (journal_map(&scratch), block_size(&image));
         let disk = MemoryDisk::from_image(&image);
-        let done = recover(&disk, &map, block_size, (image.len() / block_size) as u64).unwrap();
-        // How much Linux leaves in the log depends on when it last wrote the log back by itself.
-        assert!(done.transactions > 0 && done.blocks > 0, "{tag}: {done:?}");
+        recover(&disk, &map, block_size, (image.len() / block_size) as u64).unwrap();
 
         run("e2fsck -E journal_only -y dirty", &scratch.0).unwrap();
         let expected = fs::read(scratch.0.join("dirty")).unwrap();
