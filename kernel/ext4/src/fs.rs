@@ -11,6 +11,7 @@ use vfs::{
 };
 
 use crate::bytes::{le32, put16, put32};
+use crate::dir::Missed;
 use crate::extent::node;
 use crate::features::Incompat;
 use crate::group::SystemZones;
@@ -40,6 +41,8 @@ pub struct Ext4 {
     pub(crate) core: Mutex<Core>,
     /// Inodes whose last node was dropped and that may have to be freed, or whose window may be.
     pub(crate) dropped: Mutex<Vec<u32>>,
+    /// The name that a lookup missed last.
+    pub(crate) missed: Mutex<Missed>,
     /// Inodes whose access time is newer in memory than in any transaction.
     pub(crate) accessed: Mutex<Vec<Arc<Inode>>>,
     pub(crate) health: Health,
@@ -90,6 +93,7 @@ impl Ext4 {
             inodes: InodeTable::default(),
             core: Mutex::new(parts.core),
             dropped: Mutex::new(Vec::new()),
+            missed: Mutex::default(),
             accessed: Mutex::new(Vec::new()),
             health: parts.health,
             overhead: AtomicU64::new(parts.overhead),

@@ -10,7 +10,7 @@ use vfs::{
     XattrMode,
 };
 
-use crate::dir::names::{CREDITS, Emptiness, LINK_MAX, is_whiteout};
+use crate::dir::names::{CREDITS, Emptiness, LINK_MAX, Vacancy, is_whiteout};
 use crate::dir::{Creation, Entry};
 use crate::fs::Ext4;
 use crate::inode::Inode;
@@ -19,7 +19,7 @@ use crate::transaction::Handle;
 
 /// What is at a name before a new entry comes there.
 enum Place {
-    Free,
+    Free(Option<Vacancy>),
     Whiteout(Entry, Arc<Inode>),
 }
 
@@ -85,12 +85,13 @@ impl Ext4 {
     pub(crate) fn whiteout(&self, dir: &Arc<Inode>, name: &[u8], victim: Victim) -> Result<()> {
         self.transact(CREDITS, &[dir], |h| {
             h.fs.check_alive(dir)?;
-            let found = h.fs.find(dir, name)?;
+            let mut vacancy = None;
+            let found = h.fs.find_or_space(dir, name, &mut vacancy)?;
             let whiteout = match (victim, &found) {
                 (Victim::Absent, Some(_)) => return Err(Error::new(Errno::EEXIST, "name exists")),
                 (Victim::Absent, None) => {
                     let whiteout = h.new_whiteout(dir)?;
-                    h.insert(dir, name, whiteout.ino, whiteout.kind)?;
+                    h.insert(dir, name, vacancy, &whiteout)?;
                     return h.touch_times(dir);
                 }
                 (_, None) => return Err(Error::new(Errno::ENOENT, "no such name")),
@@ -120,7 +121,8 @@ impl Ext4 {
 impl Handle<'_> {
     /// What is at a name, if a new entry may come there.
     fn place(&self, dir: &Inode, name: &[u8], over: Over) -> Result<Place> {
-        let Some(entry) = self.fs.find(dir, name)? else { return Ok(Place::Free) };
+        let mut vacancy = None;
+        let Some(entry) = self.fs.find_or_space(dir, name, &mut vacancy)? else { return Ok(Place::Free(vacancy)) };
         let inode = self.fs.linked_inode(entry.ino)?;
         if over == Over::Whiteout && is_whiteout(&inode) {
             return Ok(Place::Whiteout(entry, inode));
@@ -131,7 +133,7 @@ impl Handle<'_> {
     /// Makes a name lead to an inode whose links are right already.
     fn put(&mut self, dir: &Arc<Inode>, name: &[u8], place: Place, inode: &Arc<Inode>) -> Result<()> {
         match place {
-            Place::Free => self.insert(dir, name, inode.ino, inode.kind),
+            Place::Free(vacancy) => self.insert(dir, name, vacancy, inode),
             Place::Whiteout(entry, whiteout) => {
                 self.redirect_entry(dir, &entry, inode)?;
                 self.unlink(dir, &whiteout)

@@ -2,6 +2,8 @@
 //!
 //! Every step checks the entry against the block, so a corrupt block ends in an error, never past its end.
 
+use core::ops::Range;
+
 use vfs::{Errno, Error, FileType, Result};
 
 use crate::bytes::{le16, le32, put, put8, put16, put32};
@@ -88,8 +90,8 @@ pub(crate) struct Found {
     pub(crate) ino: u32,
 }
 
-/// Finds a name in a block.
-pub(crate) fn find(bytes: &[u8], name: &[u8]) -> Result<Option<Found>> {
+/// Finds a name in a block; if it is not there, `space` is the first entry behind which, or in which, one of its length fits.
+pub(crate) fn find(bytes: &[u8], name: &[u8], space: &mut Option<usize>) -> Result<Option<Found>> {
     let mut previous = None;
     for entry in Entries::new(bytes) {
         let entry = entry?;
@@ -97,33 +99,19 @@ pub(crate) fn find(bytes: &[u8], name: &[u8]) -> Result<Option<Found>> {
         if entry.ino != 0 && entry.name.last() == name.last() && entry.name == name {
             return Ok(Some(Found { offset: entry.offset, previous, ino: entry.ino }));
         }
+        if space.is_none() && entry.len - entry.used() >= entry_size(name.len()) {
+            *space = Some(entry.offset);
+        }
         previous = Some(entry.offset);
     }
     Ok(None)
 }
 
-/// Finds an entry behind which, or in which, a name of that length fits.
-pub(crate) fn find_space(bytes: &[u8], name_len: usize) -> Result<Option<usize>> {
-    for entry in Entries::new(bytes) {
-        let entry = entry?;
-        if entry.len - entry.used() >= entry_size(name_len) {
-            return Ok(Some(entry.offset));
-        }
-    }
-    Ok(None)
-}
-
-/// A range of a block's bytes and what they become.
-pub(crate) struct Patch {
-    pub(crate) offset: usize,
-    pub(crate) len: usize,
-}
-
-/// The bytes that [`insert`] changes behind the entry at `offset`.
-pub(crate) fn insert_range(bytes: &[u8], offset: usize, name_len: usize) -> Patch {
-    let len = usize::from(le16(bytes, offset + 4));
-    let used = used_at(bytes, offset);
-    Patch { offset, len: (used + entry_size(name_len)).min(len) }
+/// The bytes that [`insert`] changes of the entry at `offset`, if it is one that leaves space for the name.
+pub(crate) fn insert_range(bytes: &[u8], offset: usize, name_len: usize) -> Option<Range<usize>> {
+    let entry = parse(bytes.get(offset..)?, offset)?;
+    let len = entry.used() + entry_size(name_len);
+    (len <= entry.len).then_some(offset..offset + len)
 }
 
 fn used_at(bytes: &[u8], offset: usize) -> usize {
@@ -226,16 +214,33 @@ mod tests {
         let mut block = vec![0; 256];
         put_unused(&mut block);
         for (ino, name) in [(11, &b"a"[..]), (12, b"long-name-of-a-file"), (13, b"b")] {
-            let at = find_space(&block, name.len()).unwrap().unwrap();
-            let patch = insert_range(&block, at, name.len());
-            assert!(patch.offset + patch.len <= block.len());
+            let mut at = None;
+            assert!(find(&block, name, &mut at).unwrap().is_none());
+            let at = at.unwrap();
+            assert!(insert_range(&block, at, name.len()).unwrap().end <= block.len());
             insert(&mut block[at..], ino, 1, name);
         }
         assert_eq!(names(&block), [&b"a"[..], b"long-name-of-a-file", b"b"]);
-        let found = find(&block, b"b").unwrap().unwrap();
+        let found = find(&block, b"b", &mut None).unwrap().unwrap();
         assert_eq!((found.ino, found.previous), (13, Some(12)));
-        assert!(find(&block, b"c").unwrap().is_none());
-        assert!(find_space(&block, 250).unwrap().is_none());
+        for (name, expected) in [(&b"c"[..], Some(40)), (&[b'x'; 220], None)] {
+            let mut space = None;
+            assert!(find(&block, name, &mut space).unwrap().is_none());
+            assert_eq!(space, expected);
+        }
+    }
+
+    #[test]
+    fn nothing_is_inserted_where_there_is_no_entry_or_too_little_space() {
+        let mut block = vec![0; 256];
+        put_entry(&mut block, 11, 256, 1, b"name");
+        assert_eq!(insert_range(&block, 0, 200), Some(0..12 + 208));
+        assert_eq!(insert_range(&block, 0, 240), None);
+        for offset in [12, 252, 256, 300] {
+            assert_eq!(insert_range(&block, offset, 1), None, "{offset}");
+        }
+        put16(&mut block, 4, 300);
+        assert_eq!(insert_range(&block, 0, 1), None);
     }
 
     #[test]

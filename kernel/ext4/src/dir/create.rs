@@ -26,11 +26,12 @@ impl Ext4 {
     pub(crate) fn create(&self, dir: &Arc<Inode>, name: &[u8], new: &NewNode<'_>) -> Result<Arc<Ext4Node>> {
         self.transact(CREDITS, &[dir], |h| {
             h.fs.check_alive(dir)?;
-            if h.fs.find(dir, name)?.is_some() {
-                return Err(Error::new(Errno::EEXIST, "name exists"));
-            }
+            let vacancy = h.fs.vacancy(dir, name)?;
             let inode = h.new_inode(dir, new, Creation::Named)?;
-            h.name(dir, name, &inode)?;
+            if inode.is_dir() {
+                h.add_dir_link(dir)?;
+            }
+            h.insert(dir, name, vacancy, &inode)?;
             h.touch_times(dir)?;
             Ok(h.fs.node(&inode))
         })
@@ -46,24 +47,16 @@ impl Ext4 {
         self.transact(CREDITS, &[dir], |h| {
             h.check_linkable(inode)?;
             h.fs.check_alive(dir)?;
-            if h.fs.find(dir, name)?.is_some() {
-                return Err(Error::new(Errno::EEXIST, "name exists"));
-            }
-            h.link_inode(dir, name, inode)?;
+            let vacancy = h.fs.vacancy(dir, name)?;
+            h.add_link(inode)?;
+            h.publish_inode(inode)?;
+            h.insert(dir, name, vacancy, inode)?;
             h.touch_times(dir)
         })
     }
 }
 
 impl Handle<'_> {
-    /// Puts a new name for an inode that has all else.
-    fn name(&mut self, dir: &Arc<Inode>, name: &[u8], inode: &Arc<Inode>) -> Result<()> {
-        if inode.is_dir() {
-            self.add_dir_link(dir)?;
-        }
-        self.insert(dir, name, inode.ino, inode.kind)
-    }
-
     /// Refuses what can have no further name.
     pub(crate) fn check_linkable(&self, inode: &Inode) -> Result<()> {
         if inode.is_dir() {
@@ -73,13 +66,6 @@ impl Handle<'_> {
             return Err(Error::new(Errno::ENOENT, "link to a removed inode"));
         }
         Ok(())
-    }
-
-    /// Links an inode that is no directory under a name that is free.
-    pub(crate) fn link_inode(&mut self, dir: &Arc<Inode>, name: &[u8], inode: &Arc<Inode>) -> Result<()> {
-        self.add_link(inode)?;
-        self.publish_inode(inode)?;
-        self.insert(dir, name, inode.ino, inode.kind)
     }
 
     /// An inode without a name is about to have one: it leaves the orphan list. Until that is durable a crash frees its data,

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use vfs::Result;
 
 use super::linear::DirBlock;
-use super::names::Entry;
+use super::names::{Entry, Vacancy};
 use crate::bytes::{le16, le32};
 use crate::fs::Ext4;
 use crate::hash::{HashVersion, Hasher};
@@ -165,13 +165,18 @@ impl Ext4 {
     }
 
     /// Finds a name through the index.
-    pub(crate) fn find_indexed(&self, dir: &Inode, name: &[u8]) -> Result<Option<Entry>> {
+    pub(crate) fn find_indexed(
+        &self,
+        dir: &Inode,
+        name: &[u8],
+        vacancy: &mut Option<Vacancy>,
+    ) -> Result<Option<Entry>> {
         let mut path = self.index_path(dir, Target::Name(name))?;
         let hash = path.hash;
         for _ in 0..MAX_COLLISION_BLOCKS {
             let Some(leaf) = path.leaf() else { break };
             self.check_leaf(dir, leaf)?;
-            if let Some(entry) = self.find_in_block(dir, leaf, name)? {
+            if let Some(entry) = self.find_in_block(dir, leaf, name, vacancy)? {
                 return Ok(Some(entry));
             }
             // An odd hash tells that the next leaf goes on with the hash of this one.

@@ -6,7 +6,7 @@ use block::Buffer;
 use vfs::{Errno, Error, FileType, Result};
 
 use super::block::{self as entries, Found};
-use super::names::Entry;
+use super::names::{Entry, Vacancy};
 use crate::bytes::{le16, le32};
 use crate::extent::{Extent, Mapping, Removed, State};
 use crate::fs::Ext4;
@@ -78,20 +78,30 @@ impl Ext4 {
         Ok(DirBlock { buffer, block, seal })
     }
 
-    /// Finds a name in one block.
-    pub(crate) fn find_in_block(&self, dir: &Inode, block: u32, name: &[u8]) -> Result<Option<Entry>> {
+    /// Finds a name in one block, or the space for it.
+    pub(crate) fn find_in_block(
+        &self,
+        dir: &Inode,
+        block: u32,
+        name: &[u8],
+        vacancy: &mut Option<Vacancy>,
+    ) -> Result<Option<Entry>> {
         let place = self.dir_block(dir, block)?;
+        let mut space = None;
         let found = {
             let bytes = place.buffer.read();
-            entries::find(&bytes[..self.entries_end()], name).map_err(|error| self.failed(error))?
+            entries::find(&bytes[..self.entries_end()], name, &mut space).map_err(|error| self.failed(error))?
         };
+        if let (None, Some(offset)) = (&vacancy, space) {
+            *vacancy = Some(Vacancy { block, offset });
+        }
         Ok(found.map(|Found { offset, previous, ino }| Entry { ino, offset, previous, place }))
     }
 
     /// Finds a name by looking at every block.
-    pub(crate) fn find_linear(&self, dir: &Inode, name: &[u8]) -> Result<Option<Entry>> {
+    pub(crate) fn find_linear(&self, dir: &Inode, name: &[u8], vacancy: &mut Option<Vacancy>) -> Result<Option<Entry>> {
         for block in 0..self.dir_blocks(dir) {
-            if let Some(entry) = self.find_in_block(dir, block, name)? {
+            if let Some(entry) = self.find_in_block(dir, block, name, vacancy)? {
                 return Ok(Some(entry));
             }
         }
@@ -108,17 +118,21 @@ impl Handle<'_> {
     /// Inserts an entry into a block, if there is space.
     pub(crate) fn insert_in_block(&mut self, place: &DirBlock, name: &[u8], ino: u32, kind: FileType) -> Result<bool> {
         let end = self.fs.entries_end();
-        let patch = {
-            let bytes = place.buffer.read();
-            let found = entries::find_space(&bytes[..end], name.len()).map_err(|error| self.fs.failed(error))?;
-            let Some(offset) = found else { return Ok(false) };
-            entries::insert_range(&bytes, offset, name.len())
+        let mut space = None;
+        let found = entries::find(&place.buffer.read()[..end], name, &mut space);
+        found.map_err(|error| self.fs.failed(error))?;
+        Ok(space.is_some_and(|offset| self.insert_at(place, offset, name, ino, kind)))
+    }
+
+    /// Inserts an entry behind the one at `offset` of a block, or in its place, if there is space.
+    pub(crate) fn insert_at(&mut self, place: &DirBlock, offset: usize, name: &[u8], ino: u32, kind: FileType) -> bool {
+        let end = self.fs.entries_end();
+        let Some(range) = entries::insert_range(&place.buffer.read()[..end], offset, name.len()) else {
+            return false;
         };
         let kind = self.kind_to_disk(kind);
-        self.modify(&place.buffer, place.seal, patch.offset..patch.offset + patch.len, |part| {
-            entries::insert(part, ino, kind, name);
-        });
-        Ok(true)
+        self.modify(&place.buffer, place.seal, range, |part| entries::insert(part, ino, kind, name));
+        true
     }
 
     pub(crate) fn kind_to_disk(&self, kind: FileType) -> u8 {

@@ -25,6 +25,14 @@ pub(crate) struct Entry {
     pub(crate) place: DirBlock,
 }
 
+/// Where a name would go that a directory has not, for as long as the directory is not changed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Vacancy {
+    pub(crate) block: u32,
+    /// Of the entry behind which it fits, or in the place of which.
+    pub(crate) offset: usize,
+}
+
 /// What a directory may still hold to count as empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Emptiness {
@@ -37,13 +45,39 @@ pub(crate) enum Emptiness {
 impl Ext4 {
     /// Finds a name. The caller holds the directory's `content`.
     pub(crate) fn find(&self, dir: &Inode, name: &[u8]) -> Result<Option<Entry>> {
-        if self.is_indexed(dir) { self.find_indexed(dir, name) } else { self.find_linear(dir, name) }
+        self.find_or_space(dir, name, &mut None)
+    }
+
+    /// Finds a name, or the space for it, if there is any before a block is split or added.
+    pub(crate) fn find_or_space(
+        &self,
+        dir: &Inode,
+        name: &[u8],
+        vacancy: &mut Option<Vacancy>,
+    ) -> Result<Option<Entry>> {
+        if self.is_indexed(dir) { self.find_indexed(dir, name, vacancy) } else { self.find_linear(dir, name, vacancy) }
+    }
+
+    /// The space for a name that must not be there.
+    pub(crate) fn vacancy(&self, dir: &Inode, name: &[u8]) -> Result<Option<Vacancy>> {
+        if let Some(vacancy) = self.missed.lock().vacancy(dir.ino, name) {
+            return Ok(vacancy);
+        }
+        let mut vacancy = None;
+        match self.find_or_space(dir, name, &mut vacancy)? {
+            Some(_) => Err(Error::new(Errno::EEXIST, "name exists")),
+            None => Ok(vacancy),
+        }
     }
 
     /// The node behind a name.
     pub(crate) fn lookup(&self, dir: &Inode, name: &[u8]) -> Result<Option<Node>> {
         let _content = dir.content.read();
-        let Some(entry) = self.find(dir, name)? else { return Ok(None) };
+        let mut vacancy = None;
+        let Some(entry) = self.find_or_space(dir, name, &mut vacancy)? else {
+            self.missed.lock().note(dir.ino, name, vacancy);
+            return Ok(None);
+        };
         let inode = self.linked_inode(entry.ino)?;
         Ok(Some(self.node(&inode).to_node()))
     }
@@ -115,6 +149,7 @@ impl Handle<'_> {
     /// Takes an entry out of its block.
     pub(crate) fn remove_entry(&mut self, dir: &Arc<Inode>, entry: &Entry) -> Result<()> {
         self.touch_data(dir)?;
+        self.fs.missed.lock().forget();
         let (buffer, seal) = (&entry.place.buffer, entry.place.seal);
         match entry.previous {
             Some(previous) => {
@@ -219,7 +254,7 @@ impl Handle<'_> {
         let place = self.fs.dir_block(dir, 0)?;
         let found = {
             let bytes = place.buffer.read();
-            entries::find(&bytes[..self.fs.end_of(&place)], b"..").map_err(|error| self.fs.failed(error))?
+            entries::find(&bytes[..self.fs.end_of(&place)], b"..", &mut None).map_err(|error| self.fs.failed(error))?
         };
         let Some(found) = found else {
             return Err(self.fs.corrupt("ext4: directory without .."));

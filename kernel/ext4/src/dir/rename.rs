@@ -5,7 +5,7 @@ use core::cell::Cell;
 
 use vfs::{Errno, Error, Result, SourceLeft, XattrChange};
 
-use super::names::{CREDITS, Emptiness, Entry, is_whiteout};
+use super::names::{CREDITS, Emptiness, Entry, Vacancy, is_whiteout};
 use crate::fs::Ext4;
 use crate::inode::Inode;
 use crate::transaction::{Handle, Locks};
@@ -37,9 +37,16 @@ struct Side {
     inode: Arc<Inode>,
 }
 
+/// What a rename moves, and over what or where.
+struct Plan {
+    moved: Side,
+    target: Option<Side>,
+    vacancy: Option<Vacancy>,
+}
+
 impl Ext4 {
-    fn side(&self, dir: &Inode, name: &[u8]) -> Result<Option<Side>> {
-        let Some(entry) = self.find(dir, name)? else { return Ok(None) };
+    fn side(&self, dir: &Inode, name: &[u8], vacancy: &mut Option<Vacancy>) -> Result<Option<Side>> {
+        let Some(entry) = self.find_or_space(dir, name, vacancy)? else { return Ok(None) };
         let inode = self.linked_inode(entry.ino)?;
         Ok(Some(Side { entry, inode }))
     }
@@ -47,25 +54,27 @@ impl Ext4 {
     /// Renames.
     pub(crate) fn rename(&self, op: &Rename<'_>) -> Result<()> {
         // Both names are looked up once, by the plan: entries change under the core lock alone, which is held from then on.
-        let sides = Cell::new(None);
+        let planned = Cell::new(None);
         // The inodes behind them are locked too: their attributes may change.
         let plan = |fs: &Self| {
-            let moved = fs.side(op.from, op.name)?.ok_or(Error::new(Errno::ENOENT, "no such name"))?;
-            let target = fs.side(op.to, op.new_name)?;
+            let mut vacancy = None;
+            let moved = fs.side(op.from, op.name, &mut None)?.ok_or(Error::new(Errno::ENOENT, "no such name"))?;
+            let target = fs.side(op.to, op.new_name, &mut vacancy)?;
             let other = target.as_ref().map(|side| side.inode.clone());
             let locks = Locks::new([Some(op.from.clone()), Some(op.to.clone()), Some(moved.inode.clone()), other]);
-            sides.set(Some((moved, target)));
+            planned.set(Some(Plan { moved, target, vacancy }));
             Ok(locks)
         };
         self.transact_planned(CREDITS, plan, |h| {
-            let (moved, target) = sides.take().ok_or(Error::new(Errno::EIO, "a rename without a plan"))?;
-            h.rename(op, &moved, target)
+            let plan = planned.take().ok_or(Error::new(Errno::EIO, "a rename without a plan"))?;
+            h.rename(op, &plan)
         })
     }
 }
 
 impl Handle<'_> {
-    fn rename(&mut self, op: &Rename<'_>, moved: &Side, target: Option<Side>) -> Result<()> {
+    fn rename(&mut self, op: &Rename<'_>, plan: &Plan) -> Result<()> {
+        let Plan { moved, target, .. } = plan;
         self.fs.check_alive(op.to)?;
         if op.mode == Mode::NoReplace && target.is_some() {
             return Err(Error::new(Errno::EEXIST, "name exists"));
@@ -73,10 +82,10 @@ impl Handle<'_> {
         match (op.mode, target) {
             (Mode::Exchange, None) => Err(Error::new(Errno::ENOENT, "no such name")),
             (mode, Some(target)) if Arc::ptr_eq(&target.inode, &moved.inode) => {
-                self.rename_to_itself(op, moved, &target, mode)
+                self.rename_to_itself(op, moved, target, mode)
             }
-            (Mode::Exchange, Some(target)) => self.exchange(op, moved, &target),
-            (mode, target) => self.move_entry(op, moved, target.as_ref(), mode),
+            (Mode::Exchange, Some(target)) => self.exchange(op, moved, target),
+            (mode, _) => self.move_entry(op, plan, mode),
         }
     }
 
@@ -93,7 +102,8 @@ impl Handle<'_> {
         self.finish_rename(op, &moved.inode, None)
     }
 
-    fn move_entry(&mut self, op: &Rename<'_>, moved: &Side, target: Option<&Side>, mode: Mode) -> Result<()> {
+    fn move_entry(&mut self, op: &Rename<'_>, plan: &Plan, mode: Mode) -> Result<()> {
+        let Plan { moved, target, vacancy } = plan;
         let inode = &moved.inode;
         let upper = matches!(mode, Mode::Upper(_));
         let emptiness = if upper { Emptiness::Whiteouts } else { Emptiness::Bare };
@@ -126,7 +136,12 @@ impl Handle<'_> {
                 }
                 self.unlink(op.to, &target.inode)?;
             }
-            None => self.insert(op.to, op.new_name, inode.ino, inode.kind)?,
+            None => {
+                // With the source its entry may be gone, behind which there was space.
+                let Entry { offset, place, .. } = &moved.entry;
+                let vacancy = vacancy.filter(|space| (space.block, space.offset) != (place.block, *offset));
+                self.insert(op.to, op.new_name, vacancy, inode)?;
+            }
         }
         if inode.is_dir() && !Arc::ptr_eq(op.from, op.to) {
             self.add_dir_link(op.to)?;

@@ -9,6 +9,7 @@ use vfs::{Errno, Error, FileType, Result};
 use super::block::{self as entries, Entries, entry_size};
 use super::index::{Frame, INDEX_ENTRY, IndexPath, NODE_ENTRIES, ROOT_ENTRIES, ROOT_INFO, Target};
 use super::linear::DirBlock;
+use super::names::Vacancy;
 use crate::bytes::{put16, put32};
 use crate::hash::NameHash;
 use crate::inode::Inode;
@@ -27,10 +28,25 @@ struct Moved {
 }
 
 impl Handle<'_> {
-    /// Inserts an entry into a directory.
-    pub(crate) fn insert(&mut self, dir: &Arc<Inode>, name: &[u8], ino: u32, kind: FileType) -> Result<()> {
+    /// Inserts an entry into a directory that has no such name, where it was seen to fit if it was.
+    pub(crate) fn insert(
+        &mut self,
+        dir: &Arc<Inode>,
+        name: &[u8],
+        vacancy: Option<Vacancy>,
+        inode: &Inode,
+    ) -> Result<()> {
+        let (ino, kind) = (inode.ino, inode.kind);
         // What goes to the disk with this entry must go with an fsync of the directory.
         self.touch_data(dir)?;
+        self.fs.missed.lock().forget();
+        if let Some(Vacancy { block, offset }) = vacancy {
+            let place = self.fs.dir_block(dir, block)?;
+            // It is not there any more where a corrupt medium has the block in a file, too.
+            if self.insert_at(&place, offset, name, ino, kind) {
+                return Ok(());
+            }
+        }
         if self.fs.is_indexed(dir) {
             return self.insert_indexed(dir, name, ino, kind);
         }

@@ -186,6 +186,7 @@ impl<'a> Handle<'a> {
 
     /// A new inode: it takes the place of whatever the table had under its number.
     pub(crate) fn insert_inode(&mut self, inode: &Arc<Inode>) -> Result<()> {
+        self.fs.missed.lock().forget();
         let before: Option<Slot> = self.fs.inodes.insert(inode);
         self.core.undo.push(Change::Slot(inode.clone(), before));
         self.touch_data(inode)
