@@ -201,7 +201,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     pub fn write_next(&self) -> RwLockWriteGuard<'_, T> {
         switch();
-        RwLockWriteGuard::of(self.0.upgradeable_read().upgrade())
+        RwLockWriteGuard::of(self.0.try_write().unwrap_or_else(|| self.0.upgradeable_read().upgrade()))
     }
 
     /// Takes it shared, if nobody has it alone or is about to.

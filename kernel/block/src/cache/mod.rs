@@ -52,6 +52,8 @@ pub struct BufferCache {
     max_run: u32,
     limit: AtomicUsize,
     queued_blocks: AtomicUsize,
+    /// Memory of the runs that have blocks to write back; changed with `inner` locked.
+    dirty_bytes: AtomicUsize,
     /// Flushes that were begun, and the last of those that came to their end.
     flushes_begun: AtomicU64,
     flushes_done: AtomicU64,
@@ -87,9 +89,8 @@ struct Inner {
     free: Vec<u32>,
     hand: usize,
     bytes: usize,
-    /// Runs that have blocks to write back, and their memory.
+    /// Runs that have blocks to write back.
     dirty: Vec<Arc<Run>>,
-    dirty_bytes: usize,
     /// Bytes of the largest run.
     largest: usize,
     /// Memory of one evicted run of that size, kept because zeroing new memory costs as much as a copy.
@@ -185,6 +186,7 @@ impl BufferCache {
             max_run,
             limit: AtomicUsize::new(limit),
             queued_blocks: AtomicUsize::new(0),
+            dirty_bytes: AtomicUsize::new(0),
             flushes_begun: AtomicU64::new(0),
             flushes_done: AtomicU64::new(0),
             written: AtomicU64::new(0),
@@ -240,7 +242,7 @@ impl BufferCache {
     /// it would write.
     #[must_use]
     pub fn pinned_bytes(&self) -> usize {
-        self.inner.lock().dirty_bytes
+        self.dirty_bytes.load(Ordering::Relaxed)
     }
 
     /// How much was written to the device through this cache, or [told](Self::count_written) to it, in bytes.

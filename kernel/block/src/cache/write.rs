@@ -193,7 +193,7 @@ impl BufferCache {
     fn enqueue(&self, run: &Arc<Run>) {
         if !run.queued.swap(true, Ordering::AcqRel) {
             let mut inner = self.inner.lock();
-            inner.dirty_bytes += run.bytes();
+            self.dirty_bytes.fetch_add(run.bytes(), Ordering::Relaxed);
             inner.dirty.push(run.clone());
         }
     }
@@ -204,7 +204,7 @@ impl BufferCache {
         let _turn = self.writer.lock();
         let mut runs = {
             let mut inner = self.inner.lock();
-            inner.dirty_bytes = 0;
+            self.dirty_bytes.store(0, Ordering::Relaxed);
             core::mem::take(&mut inner.dirty)
         };
         if runs.is_empty() {

@@ -9,4 +9,4 @@ mod seek;
 mod write;
 
 pub(crate) use seek::Seek;
-pub(crate) use write::Position;
+pub(crate) use write::{Piece, Position};

@@ -39,7 +39,7 @@ pub(super) enum Delays {
 }
 
 /// Blocks that a write covers, in a row on both sides.
-struct Piece {
+pub(crate) struct Piece {
     block: u32,
     len: u32,
     start: u64,
@@ -144,7 +144,8 @@ impl Handle<'_> {
         let first = (offset >> bits) as u32;
         let last = ((offset + len as u64 - 1) >> bits) as u32;
         let mut delays = None;
-        let mut pieces: Vec<Piece> = Vec::new();
+        let mut pieces: Vec<Piece> = core::mem::take(&mut self.core.pieces);
+        pieces.clear();
         let mut at = first;
         let mut changed = 0;
         while at <= last && changed < STRETCHES {
@@ -204,6 +205,7 @@ impl Handle<'_> {
             record.mtime = now;
             record.ctime = now;
         })?;
+        self.core.pieces = pieces;
         Ok((offset, len))
     }
 

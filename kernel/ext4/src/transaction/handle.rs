@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
 use block::{Buffer, Dirty};
 use vfs::{Errno, Error, Result, Timestamp};
@@ -16,8 +16,6 @@ use crate::inode::Inode;
 use crate::inode::record::Record;
 use crate::inode::table::Slot;
 use crate::space::{window, withhold};
-
-static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// One operation while it runs. All changes of metadata go through it.
 pub(crate) struct Handle<'a> {
@@ -37,7 +35,8 @@ impl<'a> Handle<'a> {
         let whiteout = core.whiteout.clone();
         core.undo.begin(core.counters, whiteout);
         let now = fs.geometry.fit_time(fs.context.clock.now());
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        core.handles += 1;
+        let number = core.handles;
         Self { fs, core, now, attempt, number, crowded: false, refused: Vec::new() }
     }
 

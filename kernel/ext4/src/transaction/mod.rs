@@ -23,6 +23,7 @@ use block::Buffer;
 use hashbrown::HashMap;
 use vfs::{Errno, Error, Result};
 
+use crate::file::Piece;
 use crate::fs::Ext4;
 use crate::group::Group;
 use crate::inode::Inode;
@@ -139,6 +140,10 @@ pub(crate) struct Core {
     /// Where transactions go; without one, metadata goes straight to its place.
     pub(crate) journal: Option<Journal>,
     undo: UndoLog,
+    /// How many handles there have been.
+    handles: u64,
+    /// Of the last write: its memory is kept for the next.
+    pub(crate) pieces: Vec<Piece>,
     /// The last handle failed for want of room in the log.
     pub(crate) crowded: bool,
     /// For `i_generation` of new inodes.
@@ -163,6 +168,8 @@ impl Core {
             transaction: Transaction::new(1),
             journal: None,
             undo: UndoLog::default(),
+            handles: 0,
+            pieces: Vec::new(),
             crowded: false,
             generation,
         }
@@ -238,9 +245,8 @@ impl Ext4 {
                 result => break result,
             }
         };
-        self.reap_queued(&mut core);
         drop(core);
-        // A node that was dropped just before the lock was released could not reap.
+        // What was dropped while the lock was held could not be reaped.
         self.try_reap();
         result
     }

@@ -35,7 +35,8 @@ impl Ext4 {
             return Err(Error::new(Errno::ENOSPC, "operation larger than the journal"));
         }
         // The worst case must fit into the journal; the memory that it takes is counted once it is taken.
-        let crowded = core.transaction.buffers.len() + credits > self.max_buffers(core);
+        let held = core.transaction.buffers.len() + credits;
+        let crowded = held > LEAST_BUFFERS && held > self.max_buffers(core);
         if !crowded && self.fits(core, credits + BEYOND_CREDITS) {
             return Ok(());
         }
