@@ -48,6 +48,8 @@ pub(crate) struct Journal {
     /// The next block of the log to be written, and how many before it are in use.
     head: u32,
     used: u32,
+    /// How many the last transaction took.
+    last: u32,
     /// Number of the next transaction.
     sequence: u32,
     /// Blocks whose committed state is not in its place yet.
@@ -108,9 +110,13 @@ impl Journal {
         }
     }
 
-    /// Whether it is time to begin with making room: what is left is for the commits until that is durable.
-    pub(crate) fn is_half_full(&self) -> bool {
-        self.used - self.retiring.as_ref().map_or(0, Retiring::used) > self.sb.ring() / 2
+    /// Whether it is time for a checkpoint: three quarters are full, or two more transactions like the last have no room, for after
+    /// so many commits the log is free of what a checkpoint brings to its place. Until then blocks that change again are written there
+    /// once for all.
+    pub(crate) fn is_checkpoint_due(&self) -> bool {
+        let used = self.used - self.retiring.as_ref().map_or(0, Retiring::used);
+        let ring = self.sb.ring();
+        used > ring / 4 * 3 || used + 2 * self.last > ring
     }
 
     /// How many blocks' committed state is not in its place yet.
@@ -149,6 +155,7 @@ pub(crate) fn open(fs: &Ext4) -> Result<(Journal, i32), MountError> {
     let journal = Journal {
         head: sb.first,
         used: 0,
+        last: 0,
         sequence: sb.sequence,
         pending: HashMap::new(),
         logged: HashSet::new(),

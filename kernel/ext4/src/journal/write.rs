@@ -217,7 +217,8 @@ impl Journal {
 
         cache.count_written((written as usize + 1) * size);
         self.head = self.sb.advance(end, 1);
-        self.used += written + 1;
+        self.last = written + 1;
+        self.used += self.last;
         self.sequence = self.sequence.wrapping_add(1);
         for block in revoked {
             self.pending.remove(block);

@@ -19,13 +19,18 @@ const HELD_SHARE: usize = 4;
 const BEYOND_CREDITS: usize = 128;
 
 impl Ext4 {
-    /// How many metadata blocks a transaction may have, and as many the journal may keep from their places.
-    pub(super) fn max_buffers(&self, core: &Core) -> usize {
+    /// How many metadata blocks a transaction may have.
+    fn max_buffers(&self, core: &Core) -> usize {
         let most = core.journal.as_ref().map_or(MAX_BUFFERS, Journal::transaction_limit).min(MAX_BUFFERS);
+        self.max_held().min(most.max(LEAST_BUFFERS))
+    }
+
+    /// How many metadata blocks the cache may keep from their places, for a transaction or for the journal.
+    pub(super) fn max_held(&self) -> usize {
         // Each keeps its whole run in memory. Where that has become too much, no more than the least are kept.
         let limit = self.cache.limit();
         let share = if self.cache.bytes() > limit + limit / 8 { 0 } else { limit / HELD_SHARE };
-        (share / self.geometry.block_size).clamp(LEAST_BUFFERS, most.max(LEAST_BUFFERS))
+        (share / self.geometry.block_size).max(LEAST_BUFFERS)
     }
 
     /// Sees to it that a handle of so many credits, and what it may need beyond, fits into the running transaction and that one
