@@ -22,7 +22,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use block::{Buffer, SECTOR_SIZE};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use crate::bytes::{le16, le32, put, put16, put32};
 use crate::error::MountError;
@@ -32,7 +32,7 @@ use crate::fs::Ext4;
 use crate::mount::read_superblock;
 use crate::recovery::{JournalExtent, JournalMap, recover as replay};
 use crate::superblock::{self, STATE_ERROR, SUPERBLOCK_OFFSET, field};
-use checkpoint::Retiring;
+use checkpoint::{Logged, Retiring};
 use format::JournalSuperblock;
 
 /// The fewest blocks of a journal (`JBD2_MIN_JOURNAL_BLOCKS`).
@@ -54,8 +54,10 @@ pub(crate) struct Journal {
     sequence: u32,
     /// Blocks whose committed state is not in its place yet.
     pending: HashMap<u64, Buffer>,
-    /// Blocks that the log has since the last checkpoint.
-    logged: HashSet<u64>,
+    /// Blocks that the log has copies of, and the last transaction that has one.
+    logged: HashMap<u64, u32>,
+    /// The transactions in the log, the oldest first.
+    log: Vec<Logged>,
     /// What leaves the log as soon as the last checkpoint is durable.
     retiring: Option<Retiring>,
     scratch: Vec<u8>,
@@ -77,7 +79,7 @@ impl Journal {
 
     /// How many blocks the log has copies of: no transaction revokes more.
     pub(crate) fn copies(&self) -> usize {
-        self.logged.len() + self.retiring.as_ref().map_or(0, |retiring| retiring.blocks.len())
+        self.logged.len()
     }
 
     /// Whether the committed state of a block is not in its place yet.
@@ -92,31 +94,28 @@ impl Journal {
 
     /// Whether the log has a copy of a block that a recovery would write to its place.
     pub(crate) fn has_copy(&self, block: u64) -> bool {
-        self.logged.contains(&block) || self.retiring.as_ref().is_some_and(|retiring| retiring.blocks.contains(&block))
+        self.logged.contains_key(&block)
     }
 
     /// Calls `each` with the blocks of a range that the log has copies of.
     pub(crate) fn copies_within(&self, start: u64, count: u64, mut each: impl FnMut(u64)) {
-        let retiring = self.retiring.iter().flat_map(|retiring| &retiring.blocks);
-        let known = self.logged.len() + self.retiring.as_ref().map_or(0, |retiring| retiring.blocks.len());
-        if count <= known as u64 {
+        if count <= self.logged.len() as u64 {
             (start..start + count).filter(|&block| self.has_copy(block)).for_each(each);
             return;
         }
-        for &block in retiring.filter(|block| !self.logged.contains(*block)).chain(&self.logged) {
+        for &block in self.logged.keys() {
             if block >= start && block - start < count {
                 each(block);
             }
         }
     }
 
-    /// Whether it is time for a checkpoint: three quarters are full, or two more transactions like the last have no room, for after
-    /// so many commits the log is free of what a checkpoint brings to its place. Until then blocks that change again are written there
-    /// once for all.
-    pub(crate) fn is_checkpoint_due(&self) -> bool {
-        let used = self.used - self.retiring.as_ref().map_or(0, Retiring::used);
+    /// How much of the log a checkpoint should free now, if one is due: all where two more transactions like the last have no room, for it
+    /// takes so many commits until the log is free of what a checkpoint brings to its place; else a quarter, where three are full.
+    pub(crate) fn due(&self) -> Option<u32> {
+        let used = self.used - self.retiring.as_ref().map_or(0, |retiring| retiring.used);
         let ring = self.sb.ring();
-        used > ring / 4 * 3 || used + 2 * self.last > ring
+        if used + 2 * self.last > ring { Some(ring) } else { (used > ring / 4 * 3).then_some(ring / 4) }
     }
 
     /// How many blocks' committed state is not in its place yet.
@@ -158,7 +157,8 @@ pub(crate) fn open(fs: &Ext4) -> Result<(Journal, i32), MountError> {
         last: 0,
         sequence: sb.sequence,
         pending: HashMap::new(),
-        logged: HashSet::new(),
+        logged: HashMap::new(),
+        log: Vec::new(),
         retiring: None,
         scratch: vec![0; blocks * geometry.block_size],
         map,

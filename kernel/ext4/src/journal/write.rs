@@ -4,6 +4,7 @@ use block::{Buffer, BufferCache};
 use vfs::{Errno, Error, Result, Timestamp};
 
 use super::Journal;
+use super::checkpoint::Logged;
 use super::format::{
     self, COMMIT, COMMIT_NANOS, COMMIT_SECS, COMMIT_SUM, DESCRIPTOR, ESCAPED, HEADER, JournalSuperblock, LAST, MAGIC,
     REVOKE, REVOKE_HEADER, SAME_UUID, UUID_SIZE,
@@ -186,13 +187,14 @@ impl Journal {
             self.sb.start = self.head;
             self.map.write(&**cache.device(), 0, self.sb.encode())?;
         }
+        let start = self.head;
         let mut writer = Writer {
             cache,
             map: &self.map,
             sb: &self.sb,
             sequence: self.sequence,
             scratch: &mut self.scratch,
-            start: self.head,
+            start,
             full: 0,
             written: 0,
         };
@@ -219,14 +221,16 @@ impl Journal {
         self.head = self.sb.advance(end, 1);
         self.last = written + 1;
         self.used += self.last;
-        self.sequence = self.sequence.wrapping_add(1);
         for block in revoked {
             self.pending.remove(block);
         }
+        let blocks = buffers.iter().map(Buffer::block).collect();
+        self.log.push(Logged { sequence: self.sequence, start, used: self.last, blocks });
         for buffer in buffers {
             self.pending.insert(buffer.block(), buffer.clone());
-            self.logged.insert(buffer.block());
+            self.logged.insert(buffer.block(), self.sequence);
         }
+        self.sequence = self.sequence.wrapping_add(1);
         self.advance_tail(cache)
     }
 }

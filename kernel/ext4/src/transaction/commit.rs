@@ -81,11 +81,11 @@ impl Ext4 {
     /// Has the journal bring blocks to their places if it keeps many, or for long. The running transaction is empty.
     fn checkpoint_if_due(&self, core: &mut Core) -> Result<()> {
         let most = self.max_held();
-        match &mut core.journal {
-            Some(journal) if journal.pending() > most || journal.is_checkpoint_due() => {
-                journal.checkpoint(&self.cache).inspect_err(|&error| self.abort(error))
-            }
-            _ => Ok(()),
+        let Some(journal) = &mut core.journal else { return Ok(()) };
+        let wanted = if journal.pending() > most { Some(u32::MAX) } else { journal.due() };
+        match wanted {
+            Some(wanted) => journal.checkpoint(&self.cache, wanted).inspect_err(|&error| self.abort(error)),
+            None => Ok(()),
         }
     }
 

@@ -36,7 +36,8 @@ struct Mark {
 }
 
 impl Run {
-    fn new(make: Make, seed: u64, ops: u64) -> Self {
+    /// Three of `rare` operations are followed by a sync.
+    fn new(make: Make, seed: u64, ops: u64, rare: u64) -> Self {
         let disk = make.disk(48 * MIB);
         let base = disk.snapshot();
         let cache = if seed.is_multiple_of(2) { WriteCache::Flush } else { WriteCache::WriteThrough };
@@ -52,7 +53,7 @@ impl Run {
             let answer = ours.apply(&op);
             generator.learn(&op, &answer);
             let mut synced = matches!(op, Op::Sync);
-            match random.below(40) {
+            match random.below(rare) {
                 0..=2 => {
                     ours.fs.sync().expect("a sync");
                     synced = true;
@@ -86,8 +87,12 @@ impl Run {
     }
 }
 
-const MAKES: [Make; 3] =
-    [Make::Ours(4096, 256), DEFAULT, Make::Mkfs(&["-b", "1024", "-I", "256", "-O", "^64bit", "-J", "size=1"])];
+/// With 1,024 blocks of log.
+const SMALL_LOG: Make = Make::Mkfs(&["-b", "1024", "-I", "256", "-O", "^64bit", "-J", "size=1"]);
+const MAKES: [Make; 3] = [Make::Ours(4096, 256), DEFAULT, SMALL_LOG];
+/// One sync after about thirteen operations; and after nearly every one.
+const SELDOM: u64 = 40;
+const OFTEN: u64 = 4;
 
 #[test]
 fn random_work_cut_at_random_is_a_moment_since_the_last_sync() {
@@ -102,7 +107,8 @@ fn random_work_cut_at_random_is_a_moment_since_the_last_sync() {
             if round >= runs {
                 return;
             }
-            cut_one_run(MAKES[round as usize % MAKES.len()], seed + round, cuts / runs);
+            let make = MAKES[round as usize % MAKES.len()];
+            cut_one_run(&Run::new(make, seed + round, number("STRATA_OPS", 300), SELDOM), seed + round, cuts / runs);
         }
     };
     std::thread::scope(|scope| {
@@ -111,9 +117,16 @@ fn random_work_cut_at_random_is_a_moment_since_the_last_sync() {
     });
 }
 
+/// So many syncs that a small log goes round, freed from its oldest transactions on while later ones are in it.
+#[test]
+fn a_log_that_goes_round_is_replayed_wherever_it_is_cut() {
+    let seed = number("STRATA_SEED", 21);
+    let run = Run::new(SMALL_LOG, seed, number("STRATA_OPS", 400), OFTEN);
+    cut_one_run(&run, seed, number("STRATA_CUTS", 1000) / 8);
+}
+
 /// Every cut is recovered by us, and a copy of the disk by `e2fsck`.
-fn cut_one_run(make: Make, seed: u64, cuts: u64) {
-    let run = Run::new(make, seed, number("STRATA_OPS", 300));
+fn cut_one_run(run: &Run, seed: u64, cuts: u64) {
     let mut random = Random::new(seed);
     for number in 0..cuts {
         let events = run.first() + random.below((run.recording.len() - run.first() + 1) as u64) as usize;
@@ -150,7 +163,7 @@ fn linux_replays_our_journal_wherever_it_is_cut() {
     let seed = number("STRATA_SEED", 77);
     let cuts = number("STRATA_CUTS", 1000) / 50;
     for (index, make) in MAKES.into_iter().enumerate() {
-        let run = Run::new(make, seed + index as u64, number("STRATA_OPS", 300));
+        let run = Run::new(make, seed + index as u64, number("STRATA_OPS", 300), SELDOM);
         let mut random = Random::new(seed);
         for _ in 0..cuts / 3 {
             let events = run.first() + random.below((run.recording.len() - run.first() + 1) as u64) as usize;
