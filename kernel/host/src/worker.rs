@@ -60,6 +60,9 @@ pub trait Work {
     fn fdatasync(&self);
 }
 
+/// As many as the kernel keeps on a machine of two GiB.
+const DENTRIES: usize = 131_072;
+
 /// Our filesystem below the kernel's namespace: paths, permissions, the dentry cache and descriptors are as in a system call.
 pub struct Ours {
     fs: Arc<dyn FileSystem>,
@@ -71,7 +74,8 @@ impl Ours {
     /// A process of root's on a filesystem.
     #[must_use]
     pub fn new(fs: Arc<dyn FileSystem>) -> Self {
-        let ns = Namespace::new(fs.clone(), b"disk", NamespaceOptions::default());
+        let options = NamespaceOptions { dentry_capacity: DENTRIES, ..NamespaceOptions::default() };
+        let ns = Namespace::new(fs.clone(), b"disk", options);
         let process = Arc::new(ns.context(Credentials::root(), 1));
         Self { fs, ns, process }
     }

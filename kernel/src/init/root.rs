@@ -98,10 +98,20 @@ pub(super) fn assemble(mut lowers: Vec<Arc<dyn FileSystem>>, upper: Upper) -> Ar
             (lowers.swap_remove(0), "firmware")
         }
     };
-    let options = NamespaceOptions { wait: Arc::new(TaskWait), ..NamespaceOptions::default() };
+    let options = NamespaceOptions {
+        wait: Arc::new(TaskWait),
+        dentry_capacity: dentry_capacity(),
+        ..NamespaceOptions::default()
+    };
     let namespace = Namespace::new(root, source.as_bytes(), options);
     phase("root", format_args!("{source} of {count} archive(s) and {what}"));
     namespace
+}
+
+/// How many names the cache keeps: with what each keeps of its filesystem, about a twelfth of memory.
+fn dentry_capacity() -> usize {
+    const BYTES_EACH: u64 = 16 << 10;
+    usize::try_from(frames::usage().total / BYTES_EACH).unwrap_or(usize::MAX).clamp(1024, 1 << 20)
 }
 
 /// A layer without anything in it.
