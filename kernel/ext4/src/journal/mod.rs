@@ -3,14 +3,13 @@
 //! - `open` takes the journal of a filesystem that is mounted for writing over, [`recover`] replays one that a crash left.
 //! - [`Journal::commit`] (`write`) appends a transaction: revoked blocks, tags, copies of the metadata, a flush, the commit
 //!   block, durable. The blocks stay in the cache, dirty and held, as [`Journal::pending`].
-//! - `checkpoint` brings them to their places when half of the log is in use, or memory is short, and moves the log's tail
-//!   behind: the tail on the disk advances only after a flush has made the places durable, and the log's space is used
+//! - `checkpoint` brings them to their places, those of the oldest transactions first, when the log will need the room, or memory is
+//!   short, and moves the log's tail behind: the tail on the disk advances only after a flush has made the places durable, and the log's space is used
 //!   again only after a flush has made the tail durable. Both ride on the flushes of later commits; only a log that is
 //!   full flushes for itself.
 //!
-//! Checkpoints run between transactions, right after a commit, so they bring every block in the state of the last commit,
-//! and the log holds nothing but whole generations: blocks `logged` since the last checkpoint, and those that `retire`
-//! with it. A freed block that is in either is revoked by the transaction that frees it.
+//! Checkpoints run between transactions, right after a commit, so they bring every block in the state of the last commit. A block that a
+//! later transaction has, too, is left to that one. A freed block that any transaction in the log has is revoked by the one that frees it.
 //!
 //! All of it is behind the core lock.
 
