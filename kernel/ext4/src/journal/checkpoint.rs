@@ -60,7 +60,7 @@ impl Journal {
             used += oldest.used;
             for block in &oldest.blocks {
                 if self.logged.get(block) == Some(&oldest.sequence) {
-                    buffers.extend(self.pending.remove(block));
+                    buffers.extend(self.pending.get(block).cloned());
                 }
             }
         }
@@ -69,6 +69,9 @@ impl Journal {
         }
         sort::by_key(&mut buffers, Buffer::block);
         cache.write_buffers(&buffers)?;
+        for buffer in &buffers {
+            self.pending.remove(&buffer.block());
+        }
         let next = self.log.get(transactions);
         let (start, sequence) = next.map_or((self.head, self.sequence), |next| (next.start, next.sequence));
         self.retiring = Some(Retiring { transactions, used, start, sequence, stage: Stage::InPlace(cache.epoch()) });
@@ -134,7 +137,7 @@ mod tests {
     use std::sync::Arc;
     use std::vec;
 
-    use block::{BlockDevice, Dirty, MemoryDisk};
+    use block::{BlockDevice, Dirty, Fault, FaultDisk, MemoryDisk};
     use vfs::{FsContext, Timestamp};
 
     use super::*;
@@ -144,7 +147,14 @@ mod tests {
     const NOW: Timestamp = Timestamp { secs: 1_700_000_000, nanos: 0 };
     const BLOCK: usize = 4096;
 
-    fn mount(disk: Arc<MemoryDisk>) -> Arc<Ext4> {
+    fn formatted() -> Arc<MemoryDisk> {
+        let disk = Arc::new(MemoryDisk::new(64 << 20));
+        let options = FormatOptions { block_size: BLOCK as u32, ..FormatOptions::new([7; 32], NOW) };
+        format(&*disk, &options).unwrap();
+        disk
+    }
+
+    fn mount(disk: Arc<dyn BlockDevice>) -> Arc<Ext4> {
         let context = FsContext { dev: 1, clock: Arc::new(|| NOW) };
         Ext4::mount(disk, context, MountOptions::default()).unwrap()
     }
@@ -156,27 +166,44 @@ mod tests {
         bytes[0]
     }
 
+    /// Commits blocks full of a byte.
+    fn commit(fs: &Ext4, journal: &mut Journal, blocks: &[u64], revoked: &[u64], fill: u8) {
+        let buffer = |&block: &u64| {
+            let buffer = fs.cache.get(block).unwrap_or_else(|| fs.cache.create(block).unwrap());
+            fs.cache.write(&buffer, Dirty::Held).fill(fill);
+            buffer
+        };
+        let buffers: Vec<Buffer> = blocks.iter().map(buffer).collect();
+        journal.commit(&fs.cache, &buffers, revoked, NOW).unwrap();
+    }
+
+    #[test]
+    fn what_a_checkpoint_could_not_write_stays_in_the_log_until_one_can() {
+        let disk = formatted();
+        let faulty = Arc::new(FaultDisk::new(disk.clone()));
+        let fs = mount(faulty.clone());
+        let mut core = fs.core.lock();
+        let journal = core.journal.as_mut().unwrap();
+        let block = fs.cache.blocks() - 1;
+        commit(&fs, journal, &[block], &[], 1);
+        faulty.set(Fault::WritesAfter(0));
+        journal.checkpoint(&fs.cache, 1).unwrap_err();
+        assert!(journal.is_pending(block) && journal.retiring.is_none());
+        faulty.clear();
+        journal.empty(&fs.cache).unwrap();
+        assert_eq!(content(&disk, block), 1);
+    }
+
     #[test]
     fn the_oldest_transactions_go_first_and_what_later_ones_have_is_not_written() {
-        let disk = Arc::new(MemoryDisk::new(64 << 20));
-        let options = FormatOptions { block_size: BLOCK as u32, ..FormatOptions::new([7; 32], NOW) };
-        format(&*disk, &options).unwrap();
+        let disk = formatted();
         let fs = mount(disk.clone());
         let mut core = fs.core.lock();
         let journal = core.journal.as_mut().unwrap();
         // At the end of the disk, where nothing is.
         let [once, twice, freed] = [3, 2, 1].map(|back| fs.cache.blocks() - back);
-        let commit = |journal: &mut Journal, blocks: &[u64], revoked: &[u64], fill: u8| {
-            let buffer = |&block: &u64| {
-                let buffer = fs.cache.get(block).unwrap_or_else(|| fs.cache.create(block).unwrap());
-                fs.cache.write(&buffer, Dirty::Held).fill(fill);
-                buffer
-            };
-            let buffers: Vec<Buffer> = blocks.iter().map(buffer).collect();
-            journal.commit(&fs.cache, &buffers, revoked, NOW).unwrap();
-        };
-        commit(journal, &[once, twice, freed], &[], 1);
-        commit(journal, &[twice], &[freed], 2);
+        commit(&fs, journal, &[once, twice, freed], &[], 1);
+        commit(&fs, journal, &[twice], &[freed], 2);
         let (second, sequence) = (journal.log[1].start, journal.log[1].sequence);
 
         journal.checkpoint(&fs.cache, 1).unwrap();

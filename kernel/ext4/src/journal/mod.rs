@@ -109,17 +109,16 @@ impl Journal {
         }
     }
 
-    /// How much of the log a checkpoint should free now, if one is due: all where two more transactions like the last have no room, for it
-    /// takes so many commits until the log is free of what a checkpoint brings to its place; else a quarter, where three are full.
-    pub(crate) fn due(&self) -> Option<u32> {
-        let used = self.used - self.retiring.as_ref().map_or(0, |retiring| retiring.used);
+    /// How much of the log a checkpoint should free now, if one is due, where memory allows `most` blocks to be kept from their places: all
+    /// where the next transaction, if it is like the last, would leave no room for two more, for it takes so many until the log is free
+    /// of what a checkpoint brings to its place; else a quarter, where three are full. One is under way at a time.
+    pub(crate) fn due(&self, most: usize) -> Option<u32> {
         let ring = self.sb.ring();
-        if used + 2 * self.last > ring { Some(ring) } else { (used > ring / 4 * 3).then_some(ring / 4) }
-    }
-
-    /// How many blocks' committed state is not in its place yet.
-    pub(crate) fn pending(&self) -> usize {
-        self.pending.len()
+        match self.retiring {
+            Some(_) => None,
+            None if self.pending.len() > most || self.used + 3 * self.last > ring => Some(ring),
+            None => (self.used > ring / 4 * 3).then_some(ring / 4),
+        }
     }
 }
 

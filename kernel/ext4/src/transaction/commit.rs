@@ -82,8 +82,7 @@ impl Ext4 {
     fn checkpoint_if_due(&self, core: &mut Core) -> Result<()> {
         let most = self.max_held();
         let Some(journal) = &mut core.journal else { return Ok(()) };
-        let wanted = if journal.pending() > most { Some(u32::MAX) } else { journal.due() };
-        match wanted {
+        match journal.due(most) {
             Some(wanted) => journal.checkpoint(&self.cache, wanted).inspect_err(|&error| self.abort(error)),
             None => Ok(()),
         }

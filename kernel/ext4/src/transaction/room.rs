@@ -63,6 +63,7 @@ impl Ext4 {
     }
 
     pub(super) fn empty_journal(&self, core: &mut Core) -> Result<()> {
+        self.check_not_aborted()?;
         match &mut core.journal {
             Some(journal) => journal.empty(&self.cache).inspect_err(|&error| self.abort(error)),
             None => Ok(()),
