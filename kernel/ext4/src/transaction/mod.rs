@@ -245,8 +245,10 @@ impl Ext4 {
                 result => break result,
             }
         };
+        // What was freed must be there for whoever has the lock next.
+        self.reap_queued(&mut core);
         drop(core);
-        // What was dropped while the lock was held could not be reaped.
+        // A node that was dropped just before the lock was released could not reap.
         self.try_reap();
         result
     }
