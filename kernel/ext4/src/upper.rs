@@ -15,7 +15,7 @@ use crate::dir::{Creation, Entry};
 use crate::fs::Ext4;
 use crate::inode::Inode;
 use crate::node::Ext4Node;
-use crate::transaction::Handle;
+use crate::transaction::{Handle, Locks};
 
 /// What is at a name before a new entry comes there.
 enum Place {
@@ -83,7 +83,8 @@ impl Ext4 {
 
     /// Puts a whiteout at a name.
     pub(crate) fn whiteout(&self, dir: &Arc<Inode>, name: &[u8], victim: Victim) -> Result<()> {
-        self.transact(CREDITS, &[dir], |h| {
+        let plan = |fs: &Self| fs.lock_victim(dir, name, victim);
+        self.transact_planned(CREDITS, plan, |h| {
             h.fs.check_alive(dir)?;
             let mut vacancy = None;
             let found = h.fs.find_or_space(dir, name, &mut vacancy)?;
@@ -108,13 +109,23 @@ impl Ext4 {
 
     /// Removes a directory that holds nothing but whiteouts.
     pub(crate) fn remove_with_whiteouts(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<()> {
-        self.transact(CREDITS, &[dir], |h| {
+        let plan = |fs: &Self| fs.lock_victim(dir, name, Victim::Dir);
+        self.transact_planned(CREDITS, plan, |h| {
             let entry = h.fs.find(dir, name)?.ok_or(Error::new(Errno::ENOENT, "no such name"))?;
             let inode = h.check_victim(&entry, Victim::Dir)?;
             h.remove_entry(dir, &entry)?;
             h.unlink(dir, &inode)?;
             h.touch_times(dir)
         })
+    }
+}
+
+impl Ext4 {
+    /// A directory is changed, and the one in it that is to go is emptied: nobody looks into it meanwhile.
+    fn lock_victim(&self, dir: &Arc<Inode>, name: &[u8], victim: Victim) -> Result<Locks> {
+        let found = if victim == Victim::Dir { self.find(dir, name)? } else { None };
+        let inode = found.map(|entry| self.linked_inode(entry.ino)).transpose()?;
+        Ok(Locks::new([Some(dir.clone()), inode, None, None]))
     }
 }
 

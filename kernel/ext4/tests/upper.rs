@@ -12,7 +12,7 @@ use common::steps::{STEPS, prepare, upper};
 use common::{mount, short};
 use contract::dsl::pattern;
 use ext4::Ext4;
-use vfs::{Errno, FileSystem, FileType, NewKind, NewNode};
+use vfs::{Errno, FileSystem, FileType, Name, NewKind, NewNode, Victim};
 
 const MAKES: [Make; 3] = [Make::Ours(4096, 256), DEFAULT, OLD];
 
@@ -255,6 +255,30 @@ fn a_staged_node_that_is_never_published_leaves_nothing() {
         let now = fs.statfs().unwrap();
         assert_eq!((now.blocks_free, now.files_free), (free.blocks_free, free.files_free), "{make:?}");
         assert_eq!(difference(&tree(&fs), &before), None, "{make:?}");
+        fs.unmount().unwrap();
+        drop(fs);
+        assert_clean(&disk, &format!("{make:?}"));
+    }
+}
+
+#[test]
+fn a_removed_directory_that_was_full_of_whiteouts_has_no_names_and_does_no_harm() {
+    for make in MAKES {
+        let disk = prepared(make);
+        let fs = mount(disk.clone());
+        let dir = short::mkdir(&*fs, "whites").unwrap();
+        let names: Vec<String> = (0..400).map(|index| format!("a long name of a whiteout {index:0>40}")).collect();
+        for name in &names {
+            dir.as_upper().unwrap().whiteout(Name::new(name.as_bytes()).unwrap(), Victim::Absent).unwrap();
+        }
+        let root = fs.root();
+        root.as_upper().unwrap().remove_with_whiteouts(Name::new(b"whites").unwrap()).unwrap();
+        for name in &names[..3] {
+            assert!(dir.lookup(Name::new(name.as_bytes()).unwrap()).unwrap().is_none(), "{make:?}");
+        }
+        assert!(short::root(&*fs).list().unwrap().iter().all(|entry| entry.name != b"whites"));
+        assert!(!fs.is_read_only(), "{make:?}");
+        drop(dir);
         fs.unmount().unwrap();
         drop(fs);
         assert_clean(&disk, &format!("{make:?}"));

@@ -46,9 +46,12 @@ impl Ext4 {
         (dir.record.read().size >> self.geometry.block_bits).min(MAX_BLOCKS) as u32
     }
 
-    /// Whether a directory is an htree that may be used as one.
+    /// Whether a directory is an htree that may be used as one. One without blocks is removed, and holds nothing.
     pub(crate) fn is_indexed(&self, dir: &Inode) -> bool {
-        self.geometry.features.has_dir_index() && dir.record.read().is_indexed()
+        self.geometry.features.has_dir_index() && {
+            let record = dir.record.read();
+            record.is_indexed() && record.size > 0
+        }
     }
 
     /// A directory's block, checked.
