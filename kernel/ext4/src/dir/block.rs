@@ -122,6 +122,10 @@ fn used_at(bytes: &[u8], offset: usize) -> usize {
 pub(crate) fn insert(part: &mut [u8], ino: u32, kind: u8, name: &[u8]) {
     let len = usize::from(le16(part, 4));
     let used = used_at(part, 0);
+    // Where a corrupt medium has the block in a file, too, it may have been written to since it was looked at.
+    if used + entry_size(name.len()) > part.len().min(len) {
+        return;
+    }
     if used > 0 {
         put16(part, 4, used as u16);
     }

@@ -60,6 +60,7 @@ impl<'a> Handle<'a> {
     /// The operation has failed: everything is as before.
     pub(super) fn undo(self) {
         UndoLog::undo(self.fs, self.core);
+        self.fs.missed.lock().forget();
         for buffer in &self.refused {
             // What a checkpoint has still to bring to its place stays dirty for that.
             if !self.core.journal.as_ref().is_some_and(|journal| journal.is_pending(buffer.block())) {
