@@ -62,8 +62,13 @@ impl Ext4 {
     pub(crate) fn zero_cut_tails(&self, inodes: Vec<Arc<Inode>>) {
         for inode in inodes {
             let size = inode.record.read().size;
-            let _ = self.zero_bytes(&inode, size, size.next_multiple_of(self.geometry.block_size as u64));
+            let _ = self.zero_rest(&inode, size);
         }
+    }
+
+    /// Makes the rest of the block in which a file ends zero.
+    fn zero_rest(&self, inode: &Inode, size: u64) -> Result<()> {
+        self.zero_bytes(inode, size, size.next_multiple_of(self.geometry.block_size as u64))
     }
 
     /// Goes on freeing what lies behind a file's end; the inode is on the orphan list until it is done.
@@ -151,7 +156,7 @@ impl Handle<'_> {
     /// a crash left of data that was written there, or what another system did not clear.
     pub(crate) fn zero_tail(&mut self, inode: &Inode, size: u64) -> Result<()> {
         self.check_growth(inode)?;
-        self.fs.zero_bytes(inode, size, size.next_multiple_of(self.fs.geometry.block_size as u64))
+        self.fs.zero_rest(inode, size)
     }
 }
 
