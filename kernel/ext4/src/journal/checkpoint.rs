@@ -25,7 +25,7 @@ pub(super) struct Logged {
 pub(super) struct Retiring {
     /// How many, and how many blocks of the log become free.
     transactions: usize,
-    pub(super) used: u32,
+    used: u32,
     /// Where the log begins without them, and with which transaction.
     start: u32,
     sequence: u32,

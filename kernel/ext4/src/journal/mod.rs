@@ -3,10 +3,10 @@
 //! - `open` takes the journal of a filesystem that is mounted for writing over, [`recover`] replays one that a crash left.
 //! - [`Journal::commit`] (`write`) appends a transaction: revoked blocks, tags, copies of the metadata, a flush, the commit
 //!   block, durable. The blocks stay in the cache, dirty and held, as [`Journal::pending`].
-//! - `checkpoint` brings them to their places, those of the oldest transactions first, when the log will need the room, or memory is
-//!   short, and moves the log's tail behind: the tail on the disk advances only after a flush has made the places durable, and the log's space is used
-//!   again only after a flush has made the tail durable. Both ride on the flushes of later commits; only a log that is
-//!   full flushes for itself.
+//! - `checkpoint` brings them to their places, those of the oldest transactions first, when the log will need the room, or
+//!   memory is short, and moves the log's tail behind: the tail on the disk advances only after a flush has made the places
+//!   durable, and the log's space is used again only after a flush has made the tail durable. Both ride on the flushes of
+//!   later commits; only a log that is full flushes for itself.
 //!
 //! Checkpoints run between transactions, right after a commit, so they bring every block in the state of the last commit. A block that a
 //! later transaction has, too, is left to that one. A freed block that any transaction in the log has is revoked by the one that frees it.
@@ -47,8 +47,6 @@ pub(crate) struct Journal {
     /// The next block of the log to be written, and how many before it are in use.
     head: u32,
     used: u32,
-    /// How many the last transaction took.
-    last: u32,
     /// Number of the next transaction.
     sequence: u32,
     /// Blocks whose committed state is not in its place yet.
@@ -114,9 +112,10 @@ impl Journal {
     /// of what a checkpoint brings to its place; else a quarter, where three are full. One is under way at a time.
     pub(crate) fn due(&self, most: usize) -> Option<u32> {
         let ring = self.sb.ring();
+        let last = self.log.last().map_or(0, |transaction| transaction.used);
         match self.retiring {
             Some(_) => None,
-            None if self.pending.len() > most || self.used + 3 * self.last > ring => Some(ring),
+            None if self.pending.len() > most || self.used + 3 * last > ring => Some(ring),
             None => (self.used > ring / 4 * 3).then_some(ring / 4),
         }
     }
@@ -152,7 +151,6 @@ pub(crate) fn open(fs: &Ext4) -> Result<(Journal, i32), MountError> {
     let journal = Journal {
         head: sb.first,
         used: 0,
-        last: 0,
         sequence: sb.sequence,
         pending: HashMap::new(),
         logged: HashMap::new(),

@@ -219,13 +219,13 @@ impl Journal {
 
         cache.count_written((written as usize + 1) * size);
         self.head = self.sb.advance(end, 1);
-        self.last = written + 1;
-        self.used += self.last;
+        let used = written + 1;
+        self.used += used;
         for block in revoked {
             self.pending.remove(block);
         }
         let blocks = buffers.iter().map(Buffer::block).collect();
-        self.log.push(Logged { sequence: self.sequence, start, used: self.last, blocks });
+        self.log.push(Logged { sequence: self.sequence, start, used, blocks });
         for buffer in buffers {
             self.pending.insert(buffer.block(), buffer.clone());
             self.logged.insert(buffer.block(), self.sequence);
